@@ -1,0 +1,1 @@
+"""Calibration files that ship with the package, and their index."""

@@ -1,0 +1,1 @@
+"""The plumbing: namelists, parameters, tasks, tables, products, parallel work."""

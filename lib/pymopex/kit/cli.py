@@ -1,0 +1,163 @@
+"""The ``mopex`` command. Only names and texts are loaded here; the work is imported when it starts."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # processes, not threads: the same sums in any number of them
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from pymopex import __version__
+from pymopex.kit.errors import EXIT_DONE, EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, TaskFailed
+
+_USAGE = """usage: mopex TASK NAMELIST [KEY=VALUE ...]   run one module on the products of a run
+       mopex TASK --help | --template        its parameters | a commented block for a namelist
+       mopex list                            all tasks
+       mopex new PIPELINE|flow [INSTRUMENT]  write template namelists here (overlap, mosaic, apex, apex_qa)
+       mopex --version
+
+Pipelines: overlap.sh, mosaic.sh, apex.sh, apex_qa.sh -n NAMELIST [-I images -S sigmas -d masks -O out ...]
+Several:   flow.sh -I images -S sigmas -d masks -m prfmap.tbl -O out overlap.nl mosaic.nl apex.nl apex_qa.nl
+"""
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run the command line; gives the exit status (0 done, 1 failed, 2 bad input, 130 interrupted)."""
+    words = sys.argv[1:] if words is None else list(words)
+    try:
+        return _dispatch(words)
+    except InputError as problem:
+        _fail(str(problem))
+        return EXIT_INPUT
+    except TaskFailed as problem:
+        _fail(str(problem))
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        _fail("interrupted")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    except Exception as problem:
+        _fail(f"internal failure, please report it: {type(problem).__name__}: {problem}")
+        import traceback
+
+        traceback.print_exc()
+        return EXIT_FAILED
+
+
+def legacy() -> int:
+    """Run a driver under its legacy name: ``overlap.pl`` is ``overlap.sh``."""
+    pipeline = os.path.basename(sys.argv[0]).removesuffix(".pl")
+    return main(["drive", pipeline, *sys.argv[1:]])
+
+
+def _fail(text: str) -> None:
+    from pymopex.kit import log
+
+    log.fail(text)
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_USAGE, end="")
+        return EXIT_DONE
+    if words[0] == "--version":
+        print(f"pymopex {__version__}")
+        return EXIT_DONE
+    name, rest = words[0], words[1:]
+    commands = {"list": _list, "drive": _drive, "flow": _flow, "new": _new, "manual": _manual}
+    if name in commands:
+        return commands[name](rest)
+    return _task(name, rest)
+
+
+def _list(_: list[str]) -> int:
+    from pymopex.kit import sheets
+
+    for name in sheets.tasks():
+        print(f"{name:28s}{sheets.sheet(name).purpose}")
+    return EXIT_DONE
+
+
+def _drive(words: list[str]) -> int:
+    from pymopex.kit import driver, log, manual
+
+    pipeline, rest = words[0], words[1:]
+    if rest and rest[0] in ("-h", "--help"):
+        print(manual.driver_help(pipeline), end="")
+        return EXIT_DONE
+    driver.drive(pipeline, driver.pipeline_tasks(pipeline), driver.parse_command(rest))
+    log.say(f"{pipeline} terminated normally")
+    return EXIT_DONE
+
+
+def _flow(words: list[str]) -> int:
+    from pymopex.kit import driver, log, manual
+
+    if not words or words[0] in ("-h", "--help"):
+        print(manual.driver_help("flow"), end="")
+        return EXIT_DONE
+    driver.flow(driver.parse_command(words))
+    log.say("flow terminated normally")
+    return EXIT_DONE
+
+
+def _new(words: list[str]) -> int:
+    from pymopex.kit import templates
+
+    for path in templates.write(words):
+        print(path)
+    return EXIT_DONE
+
+
+def _manual(words: list[str]) -> int:
+    from pymopex.kit import manual
+
+    for path in manual.write(words[0] if words else "docs/manual"):
+        print(path)
+    return EXIT_DONE
+
+
+def _task(name: str, words: list[str]) -> int:
+    from pymopex.kit import manual, sheets
+    from pymopex.kit.errors import suggestion
+
+    if name not in sheets.tasks():
+        raise InputError(f"{name}: no such task{suggestion(name, sheets.tasks())}; 'mopex list' names all")
+    if any(word in ("-h", "--help") for word in words):
+        print(manual.task_help(name), end="")
+        return EXIT_DONE
+    if "--template" in words:
+        print(manual.template(name), end="")
+        return EXIT_DONE
+    return _run_task(name, words)
+
+
+def _run_task(name: str, words: list[str]) -> int:
+    from pymopex.kit import driver, log, namelist, sheets
+    from pymopex.kit.parameters import Settings
+    from pymopex.kit.task import Run
+
+    command = driver.parse_command(words)
+    optional = not sheets.sheet(name).uses or name in ("simulate", "make_prf")
+    if len(command.namelists) > 1 or (not command.namelists and not optional):
+        raise InputError(f"{name}: one namelist is needed: mopex {name} NAMELIST [KEY=VALUE ...]")
+    if command.namelists:
+        pipeline = None if not optional else "mosaic"
+        settings = driver.open_settings(command.namelists[0], command.overrides, pipeline, name)
+    else:
+        settings = Settings(namelist.Namelist("command line"), "mosaic", command.overrides, name)
+    run = Run(settings)
+    try:
+        driver.check(run, [name], need_frames=driver.needs_frames([name]))
+        driver.execute(run, [name])
+    finally:
+        run.pool.close()
+    log.say(f"{name} terminated normally")
+    return EXIT_DONE
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,79 @@
+"""The two steps of the outlier modules: statistics of each tile, then the deviation map of each frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pymopex.kit.images import read_header, read_section, write_image
+from pymopex.kit.interpolate import layer_header
+from pymopex.kit.layers import layers, on_tile, read_mosaic_part, stack, tile_boxes
+from pymopex.kit.task import Run
+
+
+def map_deviations(run: Run, product: str, statistics: Callable[..., Any], settings: tuple, margin=(0, 0)) -> None:
+    """Write the statistics tiles, then ``(I - centre) / scale`` of each interpolated frame.
+
+    Parameters
+    ----------
+    run : Run
+        The task at work.
+    product : str
+        Product name of the deviation maps; ``<product>_tile`` is that of the statistics.
+    statistics : callable
+        Module-level function ``(stack, core, settings) -> centre, scale``.
+    settings : tuple
+        Passed on to `statistics`.
+    margin : tuple of int, optional
+        Pixels in x and y by which a stack reaches beyond its tile.
+    """
+    grid, chosen, stamp = run.fiducial(), layers(run), run.stamp()
+    boxes = tile_boxes(run)
+    paths = [run.path(f"{product}_tile", tile=number) for number in range(1, len(boxes) + 1)]
+    tiles = list(zip(boxes, paths, strict=True))
+    jobs: list[Any] = []
+    for box, path in tiles:
+        reach = _grown(box, margin, grid)
+        jobs.append((box, reach, on_tile(chosen, reach), path, grid, stamp, statistics, settings))
+    run.keep(*run.map(_tile_statistics, jobs, "tiles"))
+    cuts = (run.params.BOTTOM_THRESHOLD, run.params.TOP_THRESHOLD) if product == "outlier" else (0.0, 0.0)
+    frame_jobs = [(layer, tiles, run.path(product, base=layer.files.base), cuts, stamp) for layer in chosen]
+    run.keep(*run.map(_deviate, frame_jobs))
+    run.note(f"{len(chosen)} frames on {len(boxes)} tiles")
+
+
+def _grown(box: Any, margin: tuple[int, int], grid: Any) -> Any:
+    from pymopex.geometry import Box
+
+    x0, y0 = max(0, box.x0 - margin[0]), max(0, box.y0 - margin[1])
+    x1, y1 = min(grid.naxis1, box.x1 + margin[0]), min(grid.naxis2, box.y1 + margin[1])
+    return Box(x0, y0, x1 - x0, y1 - y0)
+
+
+def _tile_statistics(job: Any) -> str:
+    import numpy as np
+    from astropy.io import fits
+
+    box, reach, chosen, path, grid, stamp, statistics, settings = job
+    if chosen:
+        centre, scale = statistics(stack(chosen, reach), box, settings)
+    else:
+        centre = scale = np.full(box.shape, np.nan)
+    header = layer_header(fits.Header(), grid, box)
+    return write_image(path, np.stack([centre, scale]).astype("f4"), header, stamp)
+
+
+def _deviate(job: Any) -> str:
+    import numpy as np
+
+    from pymopex.outliers import deviations
+
+    layer, tiles, path, (bottom, top), stamp = job
+    whole = slice(0, layer.box.ny), slice(0, layer.box.nx)
+    data = read_section(layer.data, *whole)
+    centre, scale = (read_mosaic_part(tiles, layer.box, plane) for plane in (0, 1))
+    result = deviations(data, centre, scale)
+    if bottom > 0 or top > 0:
+        inside = (result > -bottom) & (result < top)
+        result = np.where(inside, np.float32(0), result)
+    return write_image(path, result.astype("f4"), read_header(layer.data), stamp, (layer.data,))

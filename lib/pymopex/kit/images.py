@@ -1,0 +1,196 @@
+"""FITS images in and out: frames with their masks and uncertainties, products with their history."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pymopex import __version__
+from pymopex.kit.errors import InputError
+from pymopex.kit.files import whole
+
+if TYPE_CHECKING:
+    import numpy as np
+    from astropy.io import fits
+
+
+@dataclass(frozen=True)
+class FrameFiles:
+    """The files of one frame; empty names for those that are not given. ``index`` counts from 0 in list order."""
+
+    index: int
+    image: str
+    sigma: str = ""
+    dmask: str = ""
+    rmask: str = ""
+    pmask: str = ""
+
+    @property
+    def base(self) -> str:
+        """File name of the image without folder and ending."""
+        name = os.path.basename(self.image)
+        return name[: -len(".fits")] if name.endswith(".fits") else os.path.splitext(name)[0]
+
+    @property
+    def sigma_base(self) -> str:
+        """File name of the uncertainty image without folder and ending."""
+        name = os.path.basename(self.sigma) or f"{self.base}_sigma"
+        return name[: -len(".fits")] if name.endswith(".fits") else os.path.splitext(name)[0]
+
+
+@dataclass(frozen=True)
+class FatalBits:
+    """Which bits of the masks make a pixel unusable."""
+
+    dmask: int = 0
+    pmask: int = 0
+    rmask: int = 0
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame: data and 1-sigma uncertainty (or None) in image units, and where pixels are bad (True)."""
+
+    data: np.ndarray
+    sigma: np.ndarray | None
+    bad: np.ndarray
+    header: fits.Header
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What a product says of its making: the task and the parameters that made it."""
+
+    task: str
+    parameters: tuple[str, ...] = ()
+
+    def add_to(self, header: fits.Header, inputs: tuple[str, ...] = ()) -> None:
+        """Add HISTORY cards."""
+        header.add_history(f"pymopex {__version__} {self.task}")
+        for text in self.parameters:
+            header.add_history(f"  {text}")
+        for path in inputs:
+            header.add_history(f"  from {os.path.basename(path)}")
+
+
+def read_image(path: str, *, dtype: Any = None) -> tuple[np.ndarray, fits.Header]:
+    """Read the first image of a FITS file: pixels in native byte order, and its header.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, cannot be read, or holds no two-dimensional image.
+    """
+    import numpy as np
+    from astropy.io import fits
+
+    try:
+        with fits.open(path, memmap=False, lazy_load_hdus=True, do_not_scale_image_data=False) as hdus:
+            hdu = _image_hdu(hdus)
+            data, header = hdu.data, hdu.header.copy()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, TypeError, ValueError) as problem:
+        raise InputError(f"{path}: cannot be read as FITS: {problem}") from None
+    if data is None or data.ndim != 2:
+        found = "no image" if data is None else f"an image of {data.ndim} axes"
+        raise InputError(f"{path}: holds {found}; a two-dimensional image is needed")
+    wanted = np.dtype(dtype) if dtype is not None else data.dtype.newbyteorder("=")
+    return np.ascontiguousarray(data, dtype=wanted), header
+
+
+def read_header(path: str) -> fits.Header:
+    """Read the header of the first image of a FITS file, without its pixels.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or is not FITS.
+    """
+    from astropy.io import fits
+
+    try:
+        with fits.open(path, memmap=True, lazy_load_hdus=True) as hdus:
+            return _image_hdu(hdus).header.copy()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, TypeError, ValueError) as problem:
+        raise InputError(f"{path}: cannot be read as FITS: {problem}") from None
+
+
+def _image_hdu(hdus: Any) -> Any:
+    if hdus[0].header.get("NAXIS", 0) == 0 and len(hdus) > 1:
+        return hdus[1]
+    return hdus[0]
+
+
+def read_frame(files: FrameFiles, bits: FatalBits, *, need_sigma: bool = True) -> Frame:
+    """Read a frame with its uncertainty and masks.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read or is of another size.
+    """
+    import numpy as np
+
+    from pymopex.masks import bad_pixels
+
+    data, header = read_image(files.image, dtype=np.float32)
+    sigma = None
+    if need_sigma and files.sigma:
+        sigma, _ = read_image(files.sigma, dtype=np.float32)
+        _same_shape(files.sigma, sigma, data)
+    masks = []
+    for path in (files.dmask, files.pmask, files.rmask):
+        mask = None
+        if path:
+            mask, _ = read_image(path)
+            _same_shape(path, mask, data)
+        masks.append(mask)
+    bad = bad_pixels(
+        data.shape,
+        data=data,
+        dmask=masks[0],
+        dmask_pattern=bits.dmask,
+        pmask=masks[1],
+        pmask_pattern=bits.pmask,
+        rmask=masks[2],
+        rmask_pattern=bits.rmask,
+    )
+    if sigma is not None:
+        bad |= ~(np.isfinite(sigma) & (sigma > 0))
+    return Frame(data, sigma, bad, header)
+
+
+def _same_shape(path: str, image: np.ndarray, data: np.ndarray) -> None:
+    if image.shape != data.shape:
+        got, want = f"{image.shape[1]} x {image.shape[0]}", f"{data.shape[1]} x {data.shape[0]}"
+        raise InputError(f"{path}: is {got} pixels; the frame is {want}")
+
+
+def write_image(path: str, data: np.ndarray, header: fits.Header, stamp: Stamp, inputs=()) -> str:
+    """Write an image, whole or not at all, with HISTORY; gives its path."""
+    from astropy.io import fits
+
+    header = header.copy()
+    for key in ("BSCALE", "BZERO", "BLANK"):
+        header.remove(key, ignore_missing=True)
+    stamp.add_to(header, tuple(inputs))
+    with whole(path) as temporary:
+        fits.PrimaryHDU(data, header).writeto(temporary, output_verify="silentfix")
+    return path
+
+
+def read_section(path: str, rows: slice, columns: slice) -> np.ndarray:
+    """Read a rectangle of an image without reading the rest."""
+    import numpy as np
+    from astropy.io import fits
+
+    try:
+        with fits.open(path, memmap=True, lazy_load_hdus=True) as hdus:
+            part = hdus[0].section[rows, columns]
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    return np.ascontiguousarray(part, dtype=part.dtype.newbyteorder("="))

@@ -1,0 +1,89 @@
+"""Interpolating frames onto the mosaic: the job that Interpolate, Reinterpolate and the correction mosaic share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pymopex.kit.images import FatalBits, FrameFiles, Stamp, read_frame, read_image, write_image
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pymopex.geometry import Box, FiducialFrame
+    from pymopex.interpolation import Interpolation
+
+
+@dataclass(frozen=True)
+class InterpolationJob:
+    """One frame to interpolate: its files, the grid, the method, the names of the products."""
+
+    files: FrameFiles
+    bits: FatalBits
+    grid: FiducialFrame
+    refined: bool
+    how: Interpolation
+    data: str
+    coverage: str
+    sigma: str
+    stamp: Stamp
+    bright: str = ""
+
+
+def interpolate_frame(job: InterpolationJob) -> Box | None:
+    """Interpolate a frame and write its image, coverage and uncertainty; gives its place, None if off the mosaic."""
+    from pymopex.geometry import FrameMap, frame_wcs
+    from pymopex.interpolation import interpolate
+
+    frame = read_frame(job.files, job.bits)
+    bad = frame.bad
+    if job.bright:
+        bad = bad | (read_image(job.bright)[0] > 0)
+    wcs = frame_wcs(frame.header, refined=job.refined)
+    placed = FrameMap.make(wcs, frame.data.shape, job.grid.wcs(), job.grid.shape)
+    if placed is None:
+        return None
+    surface = is_surface_brightness(frame.header.get("BUNIT", ""))
+    result = interpolate(frame.data, frame.sigma, bad, placed, job.how, surface_brightness=surface)
+    header = layer_header(frame.header, job.grid, result.box, job.how)
+    inputs = tuple(path for path in (job.files.image, job.files.dmask, job.files.rmask) if path)
+    write_image(job.data, result.data, header, job.stamp, inputs)
+    write_image(job.coverage, result.coverage, header, job.stamp, inputs)
+    if result.sigma is not None and job.sigma:
+        write_image(job.sigma, result.sigma, header, job.stamp, (job.files.sigma,))
+    return result.box
+
+
+def is_surface_brightness(unit: str) -> bool:
+    """Tell whether a BUNIT is MJy/sr or microJy/arcsec2, in any usual spelling; anything else is counts."""
+    bare = str(unit).lower().replace(" ", "").replace("**", "").replace("^", "").replace("µ", "u")
+    return bare in ("mjy/sr", "mjysr-1", "mjy.sr-1") or (
+        bare.startswith(("microjy/arcsec2", "ujy/arcsec2", "microjy/sqarcsec", "ujy/sqarcsec", "microjy/arcsec"))
+    )
+
+
+def layer_header(frame_header: Any, grid: FiducialFrame, box: Box, how: Interpolation | None = None) -> Any:
+    """Make the header of an image on a part of the mosaic grid: its coordinates, offset, unit and pointing facts."""
+    header = grid.header()
+    header["CRPIX1"] -= box.x0
+    header["CRPIX2"] -= box.y0
+    header["MINTOFFX"] = (box.x0, "[pixel] offset from the mosaic's origin along x")
+    header["MINTOFFY"] = (box.y0, "[pixel] offset from the mosaic's origin along y")
+    for key in _KEPT:
+        if key in frame_header:
+            header[key] = (frame_header[key], frame_header.comments[key])
+    if how is not None:
+        header["INTERP_M"] = (int(how.method), "1 area overlap, 2 drizzle, 3 grid, 4 bicubic")
+        header["DRIZ_FAC"] = (how.driz_fac, "linear shrink factor of the input pixel")
+        header["GRID_RAT"] = (how.grid_ratio, "points per input pixel side")
+        header["ALPHA"] = (how.alpha, "parameter of the cubic kernel")
+        header["FINERES"] = (how.fineres, "parts of an input pixel side")
+    return header
+
+
+_KEPT = (
+    *("TELESCOP", "INSTRUME", "CHNLNUM", "AORKEY", "EXPID", "DCENUM", "DCEID", "OBJECT", "DATE_OBS", "MJD_OBS"),
+    *("EXPTIME", "FRAMTIME", "GAIN", "RONOISE", "FLUXCONV", "BUNIT"),
+)
+
+

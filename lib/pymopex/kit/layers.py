@@ -1,0 +1,162 @@
+"""Interpolated frames on the grid of the mosaic: where each lies, and stacks of them on a tile."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pymopex.kit.errors import InputError
+from pymopex.kit.images import FrameFiles, read_header, read_section
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pymopex.geometry import Box, FrameMap
+    from pymopex.kit.task import Run
+    from pymopex.outliers import Stack
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One interpolated frame: its place on the mosaic and its files (no uncertainty: empty name)."""
+
+    files: FrameFiles
+    box: Box
+    data: str
+    coverage: str
+    sigma: str
+
+
+def layers(run: Run, kind: str = "interp") -> list[Layer]:
+    """Give the interpolated ('interp') or reinterpolated ('reinterp') frames that lie on the mosaic.
+
+    Raises
+    ------
+    InputError
+        If the table of interpolated frames is missing or does not match the list of frames.
+    """
+    from pymopex.geometry import Box
+    from pymopex.kit.ipac import read_table
+
+    path = run.existing(f"{kind}_table")
+    table = read_table(path)
+    names = {str(name): i for i, name in enumerate(table.column("name"))}
+    place = [table.column(key) for key in ("offset_x", "offset_y", "nx", "ny")]
+    found = []
+    for files in run.frames():
+        i = names.get(f"interp_{files.base}.fits")
+        if i is None:
+            raise InputError(f"{path}: has no row for {files.image}; run {_maker(kind)} again")
+        box = Box(*(int(column[i]) for column in place))
+        if box.nx and box.ny:
+            paths = (run.path(f"{kind}{part}", base=files.base) for part in ("", "_covg"))
+            sigma = run.path(f"{kind}_unc", base=files.sigma_base) if files.sigma else ""
+            found.append(Layer(files, box, *paths, sigma))
+    return found
+
+
+def _maker(kind: str) -> str:
+    return "mosaic_interp" if kind == "interp" else "mosaic_reinterp"
+
+
+def best_layers(run: Run) -> list[Layer]:
+    """Give the reinterpolated frames if Mosaic Reinterpolate is switched on, else the interpolated ones."""
+    return layers(run, "reinterp" if run.settings.triggered("mosaic_reinterp") else "interp")
+
+
+def write_layer_table(run: Run, kind: str, boxes: list[Box | None]) -> None:
+    """Write the table of interpolated frames: name, offset from the mosaic's origin, size (0 if off the mosaic)."""
+    from pymopex import columns
+
+    frames = run.frames()
+    data: dict[str, Any] = {
+        "name": [f"interp_{files.base}.fits" for files in frames],
+        "nx": [box.nx if box else 0 for box in boxes],
+        "ny": [box.ny if box else 0 for box in boxes],
+        "offset_x": [box.x0 if box else 0 for box in boxes],
+        "offset_y": [box.y0 if box else 0 for box in boxes],
+    }
+    write_table_whole(run, run.path(f"{kind}_table"), columns.INTERP, data)
+
+
+def write_table_whole(run: Run, path: str, spec: Any, data: dict[str, Any], keywords: Any = ()) -> None:
+    """Write an IPAC table, whole or not at all, and count it as a product of the task."""
+    from pymopex import __version__
+    from pymopex.kit.files import whole
+    from pymopex.kit.ipac import write_table
+
+    comments = [f"Output from pymopex {__version__} {run.task}", *run.params.cards()]
+    with whole(path) as temporary:
+        write_table(temporary, spec, data, keywords=list(keywords), comments=comments)
+    run.keep(path)
+
+
+def stack(chosen: list[Layer], tile: Box, *, need_sigma: bool = True) -> Stack:
+    """Read the parts of interpolated frames that lie on a tile."""
+    from pymopex.outliers import Stack
+
+    parts = [(layer, layer.box.intersect(tile)) for layer in chosen]
+    inside = [(layer, box) for layer, box in parts if box is not None]
+    boxes = [box for _, box in inside]
+    data = [_part(layer.data, box, layer.box) for layer, box in inside]
+    coverage = [_part(layer.coverage, box, layer.box) for layer, box in inside]
+    sigmas = None
+    if need_sigma and all(layer.sigma for layer, _ in inside):
+        sigmas = [_part(layer.sigma, box, layer.box) for layer, box in inside]
+    return Stack.build(tile, boxes, data, coverage, sigmas)
+
+
+def _part(path: str, box: Box, whole_box: Box) -> np.ndarray:
+    rows, columns = box.within(whole_box)
+    return read_section(path, rows, columns)
+
+
+def on_tile(chosen: list[Layer], tile: Box) -> list[Layer]:
+    """Give the layers that touch a tile."""
+    return [layer for layer in chosen if layer.box.intersect(tile) is not None]
+
+
+def read_mosaic_part(tiles: list[tuple[Box, str]], box: Box, plane: int | None = None) -> np.ndarray:
+    """Put together a rectangle of the mosaic from tile images (of cubes: one plane); NaN where no tile is."""
+    import numpy as np
+
+    out = np.full(box.shape, np.nan, dtype=np.float32)
+    for tile, path in tiles:
+        common = tile.intersect(box)
+        if common is not None:
+            source, target = common.within(tile), common.within(box)
+            out[target] = _read_plane(path, source, plane)
+    return out
+
+
+def _read_plane(path: str, place: tuple[slice, slice], plane: int | None) -> np.ndarray:
+    if plane is None:
+        return read_section(path, *place)
+    from astropy.io import fits
+
+    with fits.open(path, memmap=True) as hdus:
+        return hdus[0].section[(plane, *place)].astype("f4")
+
+
+def frame_map(files: FrameFiles, run_grid: Any, refined: bool) -> FrameMap | None:
+    """Place a frame on the mosaic by its header."""
+    from pymopex.geometry import FrameMap, frame_wcs
+
+    header = read_header(files.image)
+    wcs = frame_wcs(header, refined=refined)
+    shape = (header["NAXIS2"], header["NAXIS1"])
+    return FrameMap.make(wcs, shape, run_grid.wcs(), run_grid.shape)
+
+
+def tile_boxes(run: Run, x_key: str = "TILE_XSIZ", y_key: str = "TILE_YSIZ") -> list[Box]:
+    """Cut the mosaic into tiles by the sizes of the task at work."""
+    from pymopex.tiling import tiles
+
+    grid = run.fiducial()
+    return tiles(grid.naxis1, grid.naxis2, getattr(run.params, x_key), getattr(run.params, y_key))
+
+
+def exists_all(paths: list[str]) -> bool:
+    """Tell whether all files are there."""
+    return all(os.path.exists(path) for path in paths)

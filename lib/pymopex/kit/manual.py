@@ -1,0 +1,126 @@
+"""Texts made from the parameter sheets: help, templates of blocks, manual pages."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+
+from pymopex.kit import driver, files, sheets
+from pymopex.kit.sheets import Parameter, Sheet
+
+_WIDTH = 110
+
+
+def task_help(task: str) -> str:
+    """Give what ``mopex TASK --help`` prints."""
+    sheet = sheets.sheet(task)
+    lines = [f"{task}: {sheet.title}", "", *textwrap.wrap(sheet.purpose + ".", _WIDTH), ""]
+    lines += [f"usage: mopex {task} NAMELIST [KEY=VALUE ...]", ""]
+    lines += _facts(sheet)
+    if sheet.own:
+        lines += ["", f"Parameters (&{sheet.block}):"]
+        lines += [line for parameter in sheet.own for line in _help_lines(parameter)]
+    if sheet.uses:
+        lines += ["", "Global keys:"]
+        lines += [line for p in sheet.parameters if not p.block for line in _help_lines(p)]
+    return "\n".join(lines) + "\n"
+
+
+def driver_help(pipeline: str) -> str:
+    """Give what a shell driver prints for ``--help``."""
+    many = pipeline == "flow"
+    flags = [(flag, text) for flag, (_, text) in driver.FLAGS.items() if not (many and flag == "n")]
+    what = "[FLAGS] [KEY=VALUE ...] NAMELIST NAMELIST ..." if many else "-n NAMELIST [FLAGS] [KEY=VALUE ...]"
+    lines = [f"usage: {pipeline}.sh {what}", ""]
+    lines += [f"  -{flag} VALUE  {text}" for flag, text in flags]
+    lines += ["  --skip-bad-frames  leave out frames that cannot be used", ""]
+    if not many:
+        lines.append("modules, each run if the namelist switches it on:")
+        for task in driver.pipeline_tasks(pipeline):
+            sheet = sheets.sheet(task)
+            lines.append(f"  {sheet.triggers[0] if sheet.triggers else task:28s}{sheet.purpose}")
+    return "\n".join(lines) + "\n"
+
+
+def template(task: str) -> str:
+    """Give a commented block of a namelist with the defaults of a task."""
+    return "".join(block_lines(sheets.sheet(task), {}))
+
+
+def block_lines(sheet: Sheet, values: dict[str, str], pipeline: str = "") -> list[str]:
+    """Give the lines of a block; `values` are used in place of defaults."""
+    lines = [f"# {sheet.title}: {sheet.purpose.lower()}.\n"]
+    if not sheet.block:
+        return lines
+    lines.append(f"&{sheet.block}\n")
+    for parameter in sheet.own:
+        value = values.get(parameter.name.casefold(), parameter.default_in(pipeline))
+        if value == "None" or (parameter.meaning.startswith("kept for old") and pipeline):
+            continue
+        unit = f"[{parameter.unit}] " if parameter.unit else ""
+        assignment = f" {parameter.name} = {quoted(parameter, value)},"
+        lines.append(f"{assignment:44s} # {unit}{parameter.meaning}\n")
+    lines.append("&END\n")
+    return lines
+
+
+def quoted(parameter: Parameter, value: str) -> str:
+    """Give a value as a namelist holds it."""
+    words = parameter.kind in ("text", "choice") and not value.replace(".", "").replace("-", "").isdigit()
+    return f"'{value}'" if words else value
+
+
+def manual_page(task: str) -> str:
+    """Give the manual page of a task, in Markdown."""
+    sheet = sheets.sheet(task)
+    lines = [f"# {task}", "", f"{sheet.title}. {sheet.purpose}.", "", f"    mopex {task} NAMELIST [KEY=VALUE ...]", ""]
+    lines += [f"- {fact}" for fact in _facts(sheet)] + [""]
+    for title, chosen in (
+        (f"Parameters of &{sheet.block}", sheet.own),
+        ("Global keys", [p for p in sheet.parameters if not p.block]),
+    ):
+        if chosen:
+            lines += [f"## {title}", "", "| key | default | allowed | meaning |", "|---|---|---|---|"]
+            lines += [_row(parameter) for parameter in chosen]
+            lines.append("")
+    return "\n".join(lines)
+
+
+def write(folder: str) -> list[str]:
+    """Write all manual pages and their index; gives the paths."""
+    paths = []
+    index = ["# Manual", "", "Made from the parameter sheets by `mopex manual`.", "", "| task | what it makes |", "|---|---|"]
+    for task in sheets.tasks():
+        path = os.path.join(folder, f"{task}.md")
+        files.write_text(path, manual_page(task))
+        index.append(f"| [{task}]({task}.md) | {sheets.sheet(task).purpose} |")
+        paths.append(path)
+    path = os.path.join(folder, "README.md")
+    files.write_text(path, "\n".join(index) + "\n")
+    return [*paths, path]
+
+
+def _facts(sheet: Sheet) -> list[str]:
+    pairs = (
+        ("switch", ", ".join(sheet.triggers)),
+        ("needs", ", ".join(sheet.needs)),
+        ("makes", ", ".join(sheet.makes)),
+    )
+    return [f"{name}: {text}" for name, text in pairs if text]
+
+
+def _help_lines(parameter: Parameter) -> list[str]:
+    unit = f"[{parameter.unit}] " if parameter.unit else ""
+    default = "none" if parameter.default in ("", "None") else parameter.default
+    for name, value in parameter.by_pipeline.items():
+        default += f"; {value} in {name}"
+    text = f"{unit}{parameter.meaning} ({parameter.allowed}; default {default})"
+    return textwrap.wrap(f"{parameter.name:28s}{text}", _WIDTH, initial_indent="  ", subsequent_indent=" " * 30)
+
+
+def _row(parameter: Parameter) -> str:
+    unit = f"[{parameter.unit}] " if parameter.unit else ""
+    default = "" if parameter.default == "None" else parameter.default
+    for name, value in parameter.by_pipeline.items():
+        default += f"; {value} in {name}"
+    return f"| `{parameter.name}` | {default} | {parameter.allowed} | {unit}{parameter.meaning} |"

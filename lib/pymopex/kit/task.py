@@ -1,0 +1,191 @@
+"""What a task is given: its parameters, the frames, the names of products, a pool, and a log.
+
+A task is a module of ``pymopex.tasks`` with a function ``run(run: Run) -> None``, and may have
+``check(run: Run) -> list[str]``, which names problems of its inputs before any work starts.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from pymopex.kit import log, provenance, sheets
+from pymopex.kit.errors import InputError
+from pymopex.kit.files import calibration_file
+from pymopex.kit.images import FatalBits, FrameFiles, Stamp
+from pymopex.kit.parallel import Pool, processes
+from pymopex.kit.parameters import Params, Settings
+from pymopex.kit.products import PRODUCTS
+
+if TYPE_CHECKING:
+    from pymopex.geometry import FiducialFrame
+
+
+class Run:
+    """One namelist at work: everything a task needs besides the pixels.
+
+    Parameters
+    ----------
+    settings : Settings
+        The namelist with its overrides.
+    pool : Pool, optional
+        Where jobs run; by default made from ``do_multiprocess``.
+    """
+
+    def __init__(self, settings: Settings, pool: Pool | None = None):
+        self.settings = settings
+        self.pipeline = settings.pipeline
+        self.globals: Params = settings.globals()
+        self.task = ""
+        self.made: list[str] = []
+        self.skipped: dict[str, str] = {}
+        self._frames: tuple[FrameFiles, ...] | None = None
+        self._params: dict[str, Params] = {}
+        mode, count = self.globals.do_multiprocess, self.globals.ncpu_multiprocess
+        self.pool = pool or Pool(processes(mode, count))
+
+    @property
+    def params(self) -> Params:
+        """Parameters of the task at work."""
+        return self.params_of(self.task)
+
+    def params_of(self, task: str) -> Params:
+        """Parameters of any task of this namelist."""
+        if task not in self._params:
+            self._params[task] = self.settings.params(task)
+        return self._params[task]
+
+    @property
+    def top(self) -> str:
+        """Top directory of the mosaic: `OUTPUT_DIR`, or that of the residual mosaic."""
+        output = self.globals.OUTPUT_DIR
+        in_residual = self.pipeline == "apex_qa" and self.task != "pointsourceimage"
+        return os.path.join(output, self.globals.RESIDUAL_DIR, "mosaic") if in_residual else output
+
+    @property
+    def list_name(self) -> str:
+        """File name of the list of frames, from which lists of products take theirs."""
+        return os.path.basename(self.globals.IMAGE_STACK_FILE_NAME) or "ImageList.txt"
+
+    def path(self, product: str, **names: Any) -> str:
+        """Give the path of a product (see `pymopex.kit.products`)."""
+        template = PRODUCTS[product]
+        output = self.globals.OUTPUT_DIR
+        keys = {v.parameter.name: v.value for v in self.globals if v.parameter.kind in ("directory", "text")}
+        folders = {key: os.path.join(output, str(keys[key])) for key in keys if key.endswith("_DIR")}
+        known = {**keys, **folders, "OUTPUT_DIR": output, "top": self.top, "list": self.list_name, **names}
+        return os.path.normpath(template.format(**known))
+
+    def existing(self, product: str, **names: Any) -> str:
+        """Give the path of a product that must exist.
+
+        Raises
+        ------
+        InputError
+            If it does not; the message names the module that makes it.
+        """
+        path = self.path(product, **names)
+        if not os.path.exists(path):
+            pattern = os.path.basename(PRODUCTS[product]).replace("{list}", self.list_name)
+            makers = [t for t in sheets.tasks() if any(_alike(pattern, m) for m in sheets.sheet(t).makes)]
+            hint = f"; run {' or '.join(makers)} first" if makers else ""
+            raise InputError(f"{path}: missing, and {self.task} needs it{hint}")
+        return path
+
+    @property
+    def bits(self) -> FatalBits:
+        """Fatal bit patterns."""
+        keys = self.globals
+        return FatalBits(
+            keys.DCE_Status_Mask_Fatal_BitPattern or 0,
+            keys.PMask_Fatal_BitPattern or 0,
+            keys.RMask_Fatal_BitPattern or 0,
+        )
+
+    def frames(self) -> tuple[FrameFiles, ...]:
+        """Give the frames of the lists (in APEX QA, behind Point Source Image: the residual frames)."""
+        if self._frames is None:
+            from pymopex.kit.inputs import frame_files
+
+            self._frames = frame_files(self.globals, skip=self.skipped)
+        if self.pipeline == "apex_qa" and self.task != "pointsourceimage":
+            return tuple(self._residual(files) for files in self._frames)
+        return self._frames
+
+    def _residual(self, files: FrameFiles) -> FrameFiles:
+        image = self.path("residual", base=files.base)
+        return FrameFiles(files.index, image, files.sigma, files.dmask, files.rmask, files.pmask)
+
+    def fiducial(self, product: str = "mosaic_fif") -> FiducialFrame:
+        """Read the frame of the mosaic ('mosaic_fif'), or the fiducial frame it is made from ('fif')."""
+        from pymopex.kit.fif import read_fif
+
+        return read_fif(self.fiducial_path() if product == "fif" else self.existing(product))
+
+    def fiducial_path(self) -> str:
+        """Give the path of the fiducial image frame: the one given, or the one made here."""
+        given = self.globals.FIF_FILE_NAME
+        if given:
+            if not os.path.exists(given) and not self.settings.triggered("fiducial_image_frame"):
+                raise InputError(f"{given}: no such fiducial image frame (FIF_FILE_NAME)")
+            return given
+        if self.pipeline == "apex_qa":
+            output = self.globals.OUTPUT_DIR
+            for name in ("mosaic_fif.tbl", "FIF.tbl"):
+                if os.path.exists(os.path.join(output, name)):
+                    return os.path.join(output, name)
+        return self.existing("fif")
+
+    def calibration(self, key: str) -> str:
+        """Find the calibration file that a key names."""
+        name = getattr(self.globals, key)
+        try:
+            return calibration_file(name)
+        except InputError as problem:
+            raise InputError(f"{self.globals.origin(key)}: {key} = {problem}") from None
+
+    def stamp(self) -> Stamp:
+        """Give what the products of this task say of their making."""
+        return Stamp(self.task, self.params.cards())
+
+    def map(self, job: Callable[[Any], Any], arguments: Sequence[Any], what: str = "frames") -> list[Any]:
+        """Run jobs in the pool; results in order."""
+        return self.pool.map(job, arguments, what)
+
+    def note(self, text: str) -> None:
+        """Write a line of the log."""
+        log.say(f"  {text}")
+
+    def keep(self, *paths: str) -> None:
+        """Count products as made by this task."""
+        self.made.extend(paths)
+
+    def execute(self, task: str) -> None:
+        """Run a task, and record what it made and how."""
+        self.task, self.made = task, []
+        started = time.monotonic()
+        os.makedirs(self.globals.OUTPUT_DIR, exist_ok=True)
+        import_module(f"pymopex.tasks.{task}").run(self)
+        seconds = time.monotonic() - started
+        provenance.record(
+            self.path("provenance"),
+            task,
+            self.params,
+            self.made,
+            pipeline=self.pipeline,
+            namelist=self.settings.namelist.path,
+            seconds=round(seconds, 3),
+            megabytes=round(log.peak_memory()),
+        )
+        self.note(f"made {len(self.made)} files in {seconds:.1f} s, peak memory {log.peak_memory():.0f} MB")
+
+
+def _alike(pattern: str, made: str) -> bool:
+    """Tell whether a product name and a pattern of a sheet mean the same file."""
+    import re
+
+    shape = re.sub(r"\{\w+\}", "X", pattern)
+    return re.fullmatch(re.escape(os.path.basename(made)).replace(r"\*", ".*"), shape) is not None

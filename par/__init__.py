@@ -1,0 +1,1 @@
+"""Parameter sheets and namelist templates."""

@@ -1,0 +1,1 @@
+"""Shell drivers: one per pipeline, the ordered list of its tasks."""

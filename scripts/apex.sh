@@ -1,0 +1,20 @@
+#!/bin/sh
+# APEX multiframe: sources found on the co-added tiles and fitted in all frames at once.
+tasks="
+fiducial_image_frame
+mosaic_interp
+mosaic_coadder
+detect_medfilter
+gaussnoise
+pointsourceprob
+detect
+mosaic_combiner
+extract_medfilter
+fit_radius
+select_detect
+sourcestimate
+aperture
+select
+"
+PATH="$(dirname -- "$0"):$PATH"
+exec mopex drive apex "$@"

@@ -1,0 +1,11 @@
+#!/bin/sh
+# Overlap: one constant per frame makes the backgrounds of overlapping frames agree.
+tasks="
+fiducial_image_frame
+medfilter
+detect_outlier
+mosaic_interp
+compute_overlap_correction
+"
+PATH="$(dirname -- "$0"):$PATH"
+exec mopex drive overlap "$@"

@@ -1,0 +1,43 @@
+"""Detect (bright objects, outliers): maps of the objects and hits in each frame."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pymopex.kit.images import read_image, write_image
+from pymopex.kit.task import Run
+
+
+def run(run: Run) -> None:
+    """Write ``<base>_detmap.fits`` for each frame: 0 background, else the number of the cluster."""
+    from pymopex.detection import DetectionParams
+
+    p = run.params
+    how = DetectionParams(
+        input_type="image_input",
+        threshold=p.Detection_Threshold,
+        threshold_type=p.Threshold_Type,
+        min_area=p.Detection_Min_Area,
+        max_area=p.Detection_Max_Area,
+        min_peak_fraction=p.Detect_Min_Peak_Fraction,
+    )
+    stamp = run.stamp()
+    jobs = [
+        (run.existing("minback", base=files.base), run.path("detmap", base=files.base), how, stamp)
+        for files in run.frames()
+    ]
+    found = run.map(_map_frame, jobs)
+    run.keep(*(path for _, path, _, _ in jobs))
+    run.note(f"{len(jobs)} frames, {sum(found) / len(jobs):.1f} objects and hits a frame")
+
+
+def _map_frame(job: Any) -> int:
+    import numpy as np
+
+    from pymopex.detection import detection_map
+
+    source, target, how, stamp = job
+    image, header = read_image(source, dtype="f4")
+    labels = detection_map(image, ~np.isfinite(image), how)
+    write_image(target, labels.astype("i4"), header, stamp, (source,))
+    return int(labels.max(initial=0))

@@ -1,0 +1,11 @@
+"""Extract MedFilter: frames minus their background, for the fit."""
+
+from __future__ import annotations
+
+from pymopex.kit.task import Run
+from pymopex.tasks.medfilter import filter_frames
+
+
+def run(run: Run) -> None:
+    """Write ``<base>_minus_median_extract.fits`` for each frame."""
+    filter_frames(run, "minus_median_extract")

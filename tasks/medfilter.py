@@ -1,0 +1,36 @@
+"""MedFilter: frames minus a running background, used for detection only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pymopex.kit.backgrounds import median_window
+from pymopex.kit.images import read_frame, write_image
+from pymopex.kit.lists import write_list
+from pymopex.kit.task import Run
+
+
+def run(run: Run) -> None:
+    """Write ``<base>_minback.fits`` for each frame, and their list."""
+    filter_frames(run, "minback")
+    path = run.path("minback_list")
+    write_list(path, [run.path("minback", base=files.base) for files in run.frames()])
+    run.keep(path)
+
+
+def filter_frames(run: Run, product: str) -> None:
+    """Subtract the background of each frame."""
+    how, stamp, bits = median_window(run.params), run.stamp(), run.bits
+    jobs = [(files, bits, how, run.path(product, base=files.base), stamp) for files in run.frames()]
+    run.keep(*run.map(_filter_frame, jobs))
+    run.note(f"{len(jobs)} frames, windows of {how.window_x} x {how.window_y} pixels")
+
+
+def _filter_frame(job: Any) -> str:
+    from pymopex.background import background
+
+    files, bits, how, path, stamp = job
+    frame = read_frame(files, bits, need_sigma=False)
+    minus = frame.data - background(frame.data, frame.bad, how).astype("f4")
+    minus[frame.bad] = float("nan")
+    return write_image(path, minus, frame.header, stamp, (files.image,))

@@ -1,0 +1,55 @@
+"""Mosaic Coverage: coverage of the mosaic before outlier rejection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pymopex.kit.images import read_section, write_image
+from pymopex.kit.interpolate import layer_header
+from pymopex.kit.layers import layers, on_tile, read_mosaic_part, tile_boxes, write_table_whole
+from pymopex.kit.task import Run
+
+
+def run(run: Run) -> None:
+    """Write the coverage tiles, their table, and ``covg_map.fits``."""
+    from pymopex import columns
+    from pymopex.geometry import Box
+
+    grid, chosen, stamp = run.fiducial(), layers(run), run.stamp()
+    boxes = tile_boxes(run, "TILEMAX_X", "TILEMAX_Y")
+    paths = [run.path("covg_tile", tile=number) for number in range(1, len(boxes) + 1)]
+    jobs = [
+        (box, [(part.box, part.coverage) for part in on_tile(chosen, box)], path, grid, stamp)
+        for box, path in zip(boxes, paths, strict=True)
+    ]
+    run.keep(*run.map(_cover, jobs, "tiles"))
+    tiles = list(zip(boxes, paths, strict=True))
+    everything = Box(0, 0, grid.naxis1, grid.naxis2)
+    run.keep(write_image(run.path("covg_map"), read_mosaic_part(tiles, everything), grid.header(), stamp))
+    write_table_whole(run, run.path("covg_tiles"), columns.TILES, tile_rows(tiles))
+    run.note(f"{len(chosen)} frames on {len(boxes)} tiles")
+
+
+def tile_rows(tiles: list) -> dict[str, list]:
+    """Give the rows of a table of tiles."""
+    import os
+
+    return {
+        "name": [os.path.basename(path) for _, path in tiles],
+        "nx": [box.nx for box, _ in tiles],
+        "ny": [box.ny for box, _ in tiles],
+        "offset_x": [box.x0 for box, _ in tiles],
+        "offset_y": [box.y0 for box, _ in tiles],
+    }
+
+
+def _cover(job: Any) -> str:
+    import numpy as np
+    from astropy.io import fits
+
+    tile, parts, path, grid, stamp = job
+    total = np.zeros(tile.shape)
+    for box, source in parts:
+        common = box.intersect(tile)
+        total[common.within(tile)] += np.nan_to_num(read_section(source, *common.within(box)))
+    return write_image(path, total.astype("f4"), layer_header(fits.Header(), grid, tile), stamp)
