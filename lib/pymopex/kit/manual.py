@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import textwrap
 
-from pymopex.kit import driver, files, sheets
+from pymopex.kit import driver, files, products, sheets
 from pymopex.kit.sheets import Parameter, Sheet
 
 _WIDTH = 110
@@ -104,7 +104,7 @@ def _facts(sheet: Sheet) -> list[str]:
     pairs = (
         ("switch", ", ".join(sheet.triggers)),
         ("needs", ", ".join(sheet.needs)),
-        ("makes", ", ".join(sheet.makes)),
+        ("makes", ", ".join(products.made_by(sheet.task))),
     )
     return [f"{name}: {text}" for name, text in pairs if text]
 

@@ -88,8 +88,13 @@ class Namelist:
         _, span = _value(match[4])
         start = match.start(4)
         tail = body[start + span :]
-        gap = "" if match[3].endswith((" ", "\t")) or not value else " "
-        self.lines[old.line - 1] = body[:start] + gap + value + tail + line[len(body) :]
+        head = body[:start]
+        if not match[4][:span]:  # an empty value: the blanks behind '=' may lead to a comment
+            head = body[: match.start(3)] + match[3].rstrip() + (" " if value else "")
+            tail = tail if not tail.startswith("#") else max(1, start - len(head) - len(value)) * " " + tail
+        elif value and not head.endswith((" ", "\t")):
+            head += " "
+        self.lines[old.line - 1] = head + value + tail + line[len(body) :]
         self.entries[self.entries.index(old)] = Entry(old.key, _unquote(value), old.block, self.path, old.line)
 
     def _insert(self, key: str, value: str, block: str) -> None:

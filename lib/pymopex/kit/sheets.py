@@ -80,7 +80,6 @@ class Sheet:
     own: tuple[Parameter, ...]
     aliases: dict[str, str] = field(hash=False)
     needs: tuple[str, ...] = ()
-    makes: tuple[str, ...] = ()
     always: bool = False
 
     @property
@@ -136,7 +135,6 @@ def sheet(task: str) -> Sheet:
         own=_parameters(spec, "block", block),
         aliases={k.casefold(): v for k, v in spec.get("aliases", {}).items()},
         needs=_split(about.get("needs", "")),
-        makes=_split(about.get("makes", "")),
         always=about.get("always", "no") == "yes",
     )
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pymopex.kit import log, provenance, sheets
+from pymopex.kit import log, provenance
 from pymopex.kit.errors import InputError
 from pymopex.kit.files import calibration_file
 from pymopex.kit.images import FatalBits, FrameFiles, Stamp
@@ -72,7 +72,7 @@ class Run:
 
     def path(self, product: str, **names: Any) -> str:
         """Give the path of a product (see `pymopex.kit.products`)."""
-        template = PRODUCTS[product]
+        _, template = PRODUCTS[product]
         output = self.globals.OUTPUT_DIR
         keys = {v.parameter.name: v.value for v in self.globals if v.parameter.kind in ("directory", "text")}
         folders = {key: os.path.join(output, str(keys[key])) for key in keys if key.endswith("_DIR")}
@@ -89,9 +89,8 @@ class Run:
         """
         path = self.path(product, **names)
         if not os.path.exists(path):
-            pattern = os.path.basename(PRODUCTS[product]).replace("{list}", self.list_name)
-            makers = [t for t in sheets.tasks() if any(_alike(pattern, m) for m in sheets.sheet(t).makes)]
-            hint = f"; run {' or '.join(makers)} first" if makers else ""
+            maker = PRODUCTS[product][0]
+            hint = f"; run {maker} first" if maker else ""
             raise InputError(f"{path}: missing, and {self.task} needs it{hint}")
         return path
 
@@ -182,10 +181,3 @@ class Run:
         )
         self.note(f"made {len(self.made)} files in {seconds:.1f} s, peak memory {log.peak_memory():.0f} MB")
 
-
-def _alike(pattern: str, made: str) -> bool:
-    """Tell whether a product name and a pattern of a sheet mean the same file."""
-    import re
-
-    shape = re.sub(r"\{\w+\}", "X", pattern)
-    return re.fullmatch(re.escape(os.path.basename(made)).replace(r"\*", ".*"), shape) is not None

@@ -1,0 +1,156 @@
+"""The recipe on a real AOR: lists, PRF map, the whole flow, and the figures that say whether it worked.
+
+    python benchmarks/real_aor.py DATA OUT [KEY=VALUE ...]
+
+DATA holds ``irac1_grb120119a/`` (cbcd, cbunc, bimsk), ``prf/ssc_070131_x5/`` and ``cal/ch1_photcorr_ap_5.fits``.
+The frames are chosen by their headers: those of a high-dynamic-range set (HDRMODE true) that are not its long
+frame are left out, and so are other exposure times than the longest.
+"""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from pymopex.comparison import spread
+from pymopex.kit.ipac import read_table
+
+# IRAC Instrument Handbook: warm aperture correction, radius 3 native pixels, annulus 12-20; Table C.1, PRF flux factor.
+APERTURE_CORRECTION = 1.1132
+PRF_FACTOR = 1.021
+
+
+def long_frames(folder: Path) -> list[Path]:
+    """Choose the long frames by their headers."""
+    chosen, longest = [], 0.0
+    for path in sorted(folder.glob("*_cbcd.fits")):
+        header = fits.getheader(path)
+        if header.get("HDRMODE", False) and str(header.get("HDRFRAME", "long")).strip().lower() != "long":
+            continue
+        chosen.append((path, float(header["EXPTIME"])))
+        longest = max(longest, float(header["EXPTIME"]))
+    return [path for path, exposure in chosen if exposure > 0.99 * longest]
+
+
+def write_lists(frames: list[Path], out: Path) -> list[str]:
+    """Write the three lists; gives the flags that name them."""
+    flags = []
+    for flag, name, ending in (("-I", "images", "cbcd"), ("-S", "sigmas", "cbunc"), ("-d", "masks", "bimsk")):
+        path = out / f"{name}.txt"
+        path.write_text("".join(f"{str(frame).replace('_cbcd', '_' + ending)}\n" for frame in frames))
+        flags += [flag, str(path)]
+    return flags
+
+
+def run(*words: str) -> None:
+    """Run a command, its log on the screen."""
+    print("$", " ".join(words), flush=True)
+    subprocess.run(words, check=True)
+
+
+def overlap_figures(out: Path) -> None:
+    offsets = read_table(str(out / "Overlap_corr" / "offsets.tbl")).column("offset")
+    print(f"overlap offsets: n {len(offsets)}, rms {offsets.std():.5f}, range {np.ptp(offsets):.5f} MJy/sr")
+
+
+def rejection_figures(out: Path) -> None:
+    table = read_table(str(out / "Rmask-mosaic" / "rejected.tbl"))
+    total = table.column("n_pixels").sum()
+    for name in ("temporal", "dual", "box", "rejected"):
+        print(f"rejected, {name}: {100 * table.column(name).sum() / total:.3f} % of the pixels")
+
+
+def coverage_figures(out: Path) -> None:
+    coverage = fits.getdata(out / "Combine-mosaic" / "mosaic_cov.fits")
+    inside = coverage[coverage > 0]
+    low, middle, high = np.percentile(inside, (5, 50, 95))
+    print(f"coverage: 5 % {low:.1f}, median {middle:.1f}, 95 % {high:.1f}, max {inside.max():.1f}")
+
+
+def source_figures(out: Path) -> None:
+    detected = read_table(str(out / "detect_raw.tbl"))
+    table = read_table(str(out / "extract.tbl"))
+    snr, chi = table.column("SNR"), table.column("chi2/dof")
+    print(f"sources: detected {len(detected.column('srcid'))}, extracted {len(snr)}")
+    print(f"chi2/dof: median {np.median(chi):.3f}; at SNR > 50 {np.median(chi[snr > 50]):.3f}")
+
+
+def flux_figures(out: Path) -> None:
+    """Fitted flux over aperture flux of bright isolated stars, both on the scale of the calibration."""
+    table = read_table(str(out / "extract.tbl"))
+    ra, dec, flux, snr = (table.column(name) for name in ("RA", "Dec", "flux", "SNR"))
+    aperture = table.column("aperture2")
+    bad = table.column("bad_pix2")
+    x, y = table.column("x"), table.column("y")
+    apart = np.hypot(x[:, None] - x, y[:, None] - y) + np.where(np.eye(len(x)), 1e9, 0)
+    faint = flux[None, :] < 0.02 * flux[:, None]
+    isolated = np.where(faint, 1e9, apart).min(axis=1) > 20  # pixels of the mosaic, 12 arcsec
+    coverage = fits.getdata(out / "Combine-mosaic" / "mosaic_cov.fits")
+    depth = coverage[np.round(y).astype(int) - 1, np.round(x).astype(int) - 1]
+    saturated = flux > 60000
+    chosen = isolated & (snr > 50) & (bad == 0) & (depth > 10) & ~saturated
+    ratio = (flux / PRF_FACTOR) / (aperture * APERTURE_CORRECTION)
+    found = spread(ratio[chosen])
+    print(f"PRF flux / aperture flux: {found.n} stars, median {found.median:.4f}, scatter {found.width:.4f}")
+
+
+def residual_figures(out: Path) -> None:
+    """Residual rms in star-free sky and at the 20 brightest unsaturated stars."""
+    mosaic = fits.getdata(out / "Combine-mosaic" / "mosaic.fits")
+    residual = fits.getdata(out / "Residual" / "mosaic" / "Combine" / "mosaic.fits")
+    coverage = fits.getdata(out / "Combine-mosaic" / "mosaic_cov.fits")
+    table = read_table(str(out / "extract.tbl"))
+    x, y, flux = (table.column(name) for name in ("x", "y", "flux"))
+    yy, xx = np.indices(mosaic.shape)
+    stars = np.zeros(mosaic.shape, bool)
+    for a, b, f in zip(x - 1, y - 1, flux, strict=True):
+        reach = 8 if f < 1000 else 25
+        box = np.s_[max(0, int(b) - reach) : int(b) + reach + 1, max(0, int(a) - reach) : int(a) + reach + 1]
+        stars[box] |= np.hypot(xx[box] - a, yy[box] - b) < reach
+    sky = ~stars & (coverage > 15) & np.isfinite(residual)
+    print(f"residual, star-free sky at coverage > 15: robust rms {spread(residual[sky]).width:.5f} MJy/sr")
+    order = [i for i in np.argsort(-flux) if flux[i] < 60000 and coverage[int(y[i]) - 1, int(x[i]) - 1] > 15][:20]
+    shares = []
+    for i in order:
+        near = np.hypot(xx - (x[i] - 1), yy - (y[i] - 1)) < 5
+        shares.append(np.nanstd(residual[near]) / np.nanmax(mosaic[near]))
+    print(f"residual rms within 3 arcsec of the 20 brightest unsaturated stars: median {np.median(shares):.4f} of the peak")
+
+
+def main() -> None:
+    data, out = Path(sys.argv[1]), Path(sys.argv[2])
+    out.mkdir(parents=True, exist_ok=True)
+    frames = long_frames(data / "irac1_grb120119a")
+    print(f"{len(frames)} long frames")
+    flags = write_lists(frames, out)
+    prf = out / "prf"
+    run("mopex", "make_prf", f"Input_Dir={data / 'prf' / 'ssc_070131_x5'}", "Channel=1", f"OUTPUT_DIR={prf}")
+    import pymopex.par
+
+    templates = Path(pymopex.par.__file__).parent
+    names = [str(templates / f"{name}_I1.nl") for name in ("overlap", "mosaic", "apex", "apex_qa")]
+    kernel = next(prf.glob("*_mosaic_detect_kernel.fits"))
+    extra = [
+        "make_array_corr_files=1",
+        "make_array_corr_mosaic=1",
+        f"ARRAY_CORR_IMAGE={data / 'cal' / 'ch1_photcorr_ap_5.fits'}",
+    ]
+    started = time.monotonic()
+    run("flow.sh", *flags, "-m", str(prf / "prfmap.tbl"), "-P", str(kernel), "-O", str(out), *extra, *sys.argv[3:], *names)
+    print(f"wall time of the flow: {time.monotonic() - started:.1f} s")
+    for figures in (
+        overlap_figures,
+        rejection_figures,
+        coverage_figures,
+        source_figures,
+        flux_figures,
+        residual_figures,
+    ):
+        figures(out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,387 @@
+"""Compiled loops of the PRF fit: look-up of the PRF, normal equations, and the minimisation.
+
+The parameters of a group of N sources are one vector of 3 N + 1 numbers: u, v and flux of each source, then the
+background. A parameter that is not fitted is marked as not free and keeps its value.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+
+PAD = 2
+"""Spline coefficients beyond the first and the last sample of a PRF table."""
+
+CONVERGED, EXHAUSTED, SINGULAR = 0, 1, 2
+"""How a minimisation ended."""
+
+_ABSOLUTE = 1e-10  # of chi2: a step of 1e-5 sigma
+_STUCK = 1e12  # damping at which no step of any use is left
+_PIVOT = 1e-13  # smallest pivot of a correlation matrix that is not called singular
+
+
+class Search(NamedTuple):
+    """Limits of a minimisation; lengths of the step and of the whole shift in arcsec, one for each source."""
+
+    max_step: np.ndarray
+    max_shift: np.ndarray
+    max_iterations: int
+    ftol: float
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _bspline(t: float, w: np.ndarray, d: np.ndarray) -> None:
+    """Cubic B-spline weights and their derivatives at the fraction t of a sample."""
+    s = 1.0 - t
+    w[0] = s * s * s / 6.0
+    w[1] = (4.0 + t * t * (3.0 * t - 6.0)) / 6.0
+    w[2] = (4.0 + s * s * (3.0 * s - 6.0)) / 6.0
+    w[3] = t * t * t / 6.0
+    d[0] = -0.5 * s * s
+    d[1] = t * (1.5 * t - 2.0)
+    d[2] = s * (2.0 - 1.5 * s)
+    d[3] = 0.5 * t * t
+
+
+@numba.njit(cache=True, nogil=True)
+def phase(position: float, sampling: int, n: int, w: np.ndarray, d: np.ndarray) -> tuple[int, int, int]:
+    """Give the place of a source in a table along one axis, which all pixels share.
+
+    Fills the weights `w` and `d`. Returns the first coefficient used by pixel 0, and the first and the last pixel
+    that the table covers; `n` is the number of coefficients along the axis.
+    """
+    q = 0.5 * (n - 1) - position * sampling
+    base = math.floor(q)
+    _bspline(q - base, w, d)
+    lo = -((base - PAD) // sampling)
+    hi = (n - PAD - 2 - base) // sampling
+    return base - 1, lo, hi
+
+
+@numba.njit(cache=True, nogil=True)
+def values_at(
+    coefficients: np.ndarray, sx: int, sy: int, dx: np.ndarray, dy: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Value and derivatives by dx, dy of one PRF at offsets from its centre [pixel]."""
+    ny, nx = coefficients.shape
+    out, out_x, out_y = np.zeros(dx.size), np.zeros(dx.size), np.zeros(dx.size)
+    wx, gx, wy, gy = np.empty(4), np.empty(4), np.empty(4), np.empty(4)
+    for i in range(dx.size):
+        kx, xlo, xhi = phase(-dx[i], sx, nx, wx, gx)
+        ky, ylo, yhi = phase(-dy[i], sy, ny, wy, gy)
+        if xlo > 0 or xhi < 0 or ylo > 0 or yhi < 0:
+            continue
+        for a in range(4):
+            for b in range(4):
+                c = coefficients[ky + a, kx + b]
+                out[i] += c * wx[b] * wy[a]
+                out_x[i] += c * gx[b] * wy[a] * sx
+                out_y[i] += c * wx[b] * gy[a] * sy
+    return out, out_x, out_y
+
+
+@numba.njit(cache=True, nogil=True)
+def accumulate(
+    group: Any, table: Any, p: np.ndarray, j0: int, j1: int, matrix: np.ndarray, vector: np.ndarray
+) -> float:
+    """Fill the normal equations of the frames j0 to j1 - 1 at the parameters p; returns chi2.
+
+    `matrix` is the Gauss-Newton half Hessian of chi2, `vector` minus half its gradient.
+    """
+    n_src = group.rx.shape[1]
+    m = 3 * n_src + 1
+    ny, nx = table.coefficients.shape[1:]
+    sx, sy = table.sampling_x, table.sampling_y
+    wx, gx, wy, gy = np.empty((n_src, 4)), np.empty((n_src, 4)), np.empty((n_src, 4)), np.empty((n_src, 4))
+    at = np.zeros((n_src, 7), np.int64)
+    chain = np.empty((n_src, 5))
+    deriv = np.zeros(m)
+    deriv[m - 1] = 1.0
+    matrix[:] = 0.0
+    vector[:] = 0.0
+    chi2 = 0.0
+    for j in range(j0, j1):
+        for n in range(n_src):
+            jac = group.jacobian[j, n]
+            x = group.rx[j, n] + jac[0, 0] * p[3 * n] + jac[0, 1] * p[3 * n + 1]
+            y = group.ry[j, n] + jac[1, 0] * p[3 * n] + jac[1, 1] * p[3 * n + 1]
+            if not (math.isfinite(x) and math.isfinite(y)):
+                at[n, 1], at[n, 2] = 1, 0
+                continue
+            kx, xlo, xhi = phase(x, sx, nx, wx[n], gx[n])
+            ky, ylo, yhi = phase(y, sy, ny, wy[n], gy[n])
+            at[n, 0], at[n, 1], at[n, 2] = kx, xlo, xhi
+            at[n, 3], at[n, 4], at[n, 5] = ky, ylo, yhi
+            at[n, 6] = group.prf[j, n]
+            scale = group.scale[j, n]
+            a, b = -scale * p[3 * n + 2] * sx, -scale * p[3 * n + 2] * sy
+            chain[n, 0] = scale
+            chain[n, 1], chain[n, 2] = a * jac[0, 0], b * jac[1, 0]
+            chain[n, 3], chain[n, 4] = a * jac[0, 1], b * jac[1, 1]
+        for i in range(group.first[j], group.first[j + 1]):
+            model = p[m - 1]
+            px, py = group.px[i], group.py[i]
+            for n in range(n_src):
+                if px < at[n, 1] or px > at[n, 2] or py < at[n, 4] or py > at[n, 5]:
+                    deriv[3 * n] = deriv[3 * n + 1] = deriv[3 * n + 2] = 0.0
+                    continue
+                kx, ky = at[n, 0] + px * sx, at[n, 3] + py * sy
+                c = table.coefficients[at[n, 6], ky : ky + 4, kx : kx + 4]
+                v = vx = vy = 0.0
+                for k in range(4):
+                    row = wy[n, 0] * c[0, k] + wy[n, 1] * c[1, k] + wy[n, 2] * c[2, k] + wy[n, 3] * c[3, k]
+                    slope = gy[n, 0] * c[0, k] + gy[n, 1] * c[1, k] + gy[n, 2] * c[2, k] + gy[n, 3] * c[3, k]
+                    v += wx[n, k] * row
+                    vx += gx[n, k] * row
+                    vy += wx[n, k] * slope
+                deriv[3 * n] = chain[n, 1] * vx + chain[n, 2] * vy
+                deriv[3 * n + 1] = chain[n, 3] * vx + chain[n, 4] * vy
+                deriv[3 * n + 2] = chain[n, 0] * v
+                model += p[3 * n + 2] * deriv[3 * n + 2]
+            residual = group.value[i] - model
+            weight = group.weight[i]
+            chi2 += weight * residual * residual
+            for a in range(m):
+                wd = weight * deriv[a]
+                if wd != 0.0:
+                    vector[a] += wd * residual
+                    for b in range(a, m):
+                        matrix[a, b] += wd * deriv[b]
+    for a in range(m):
+        for b in range(a):
+            matrix[a, b] = matrix[b, a]
+    return chi2
+
+
+@numba.njit(cache=True, nogil=True)
+def model_values(group: Any, table: Any, p: np.ndarray) -> np.ndarray:
+    """Model, background included, at each pixel of a group."""
+    n_src = group.rx.shape[1]
+    ny, nx = table.coefficients.shape[1:]
+    sx, sy = table.sampling_x, table.sampling_y
+    wx, wy, unused = np.empty(4), np.empty(4), np.empty(4)
+    out = np.full(group.value.size, p[3 * n_src])
+    for j in range(group.first.size - 1):
+        for n in range(n_src):
+            jac = group.jacobian[j, n]
+            x = group.rx[j, n] + jac[0, 0] * p[3 * n] + jac[0, 1] * p[3 * n + 1]
+            y = group.ry[j, n] + jac[1, 0] * p[3 * n] + jac[1, 1] * p[3 * n + 1]
+            if not (math.isfinite(x) and math.isfinite(y)):
+                continue
+            kx, xlo, xhi = phase(x, sx, nx, wx, unused)
+            ky, ylo, yhi = phase(y, sy, ny, wy, unused)
+            c = table.coefficients[group.prf[j, n]]
+            amplitude = p[3 * n + 2] * group.scale[j, n]
+            for i in range(group.first[j], group.first[j + 1]):
+                px, py = group.px[i], group.py[i]
+                if xlo <= px <= xhi and ylo <= py <= yhi:
+                    out[i] += amplitude * look_up(c, ky + py * sy, kx + px * sx, wy, wx)
+    return out
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def look_up(c: np.ndarray, ky: int, kx: int, wy: np.ndarray, wx: np.ndarray) -> float:
+    """Value of a spline from its coefficients at [ky..ky+3, kx..kx+3]."""
+    v = 0.0
+    for k in range(4):
+        v += wx[k] * (
+            wy[0] * c[ky, kx + k] + wy[1] * c[ky + 1, kx + k] + wy[2] * c[ky + 2, kx + k] + wy[3] * c[ky + 3, kx + k]
+        )
+    return v
+
+
+@numba.njit(cache=True, nogil=True)
+def solve(
+    matrix: np.ndarray, vector: np.ndarray, free: np.ndarray, damping: float, step: np.ndarray
+) -> bool:
+    """Solve the damped normal equations for the free parameters; `step` is 0 elsewhere. False if singular."""
+    index = np.flatnonzero(free)
+    m = index.size
+    step[:] = 0.0
+    scale, low, x = np.empty(m), np.empty((m, m)), np.empty(m)
+    for a in range(m):
+        d = matrix[index[a], index[a]]
+        if not d > 0.0:
+            return False
+        scale[a] = 1.0 / math.sqrt(d)
+    # Cholesky decomposition of the correlation form, so that units do not matter
+    for a in range(m):
+        for b in range(a + 1):
+            s = matrix[index[a], index[b]] * scale[a] * scale[b]
+            if a == b:
+                s += damping
+            for k in range(b):
+                s -= low[a, k] * low[b, k]
+            if a == b:
+                if not s > _PIVOT:
+                    return False
+                low[a, a] = math.sqrt(s)
+            else:
+                low[a, b] = s / low[b, b]
+    for a in range(m):
+        s = vector[index[a]] * scale[a]
+        for k in range(a):
+            s -= low[a, k] * x[k]
+        x[a] = s / low[a, a]
+    for a in range(m - 1, -1, -1):
+        s = x[a]
+        for k in range(a + 1, m):
+            s -= low[k, a] * x[k]
+        x[a] = s / low[a, a]
+    for a in range(m):
+        step[index[a]] = x[a] * scale[a]
+    return True
+
+
+@numba.njit(cache=True, nogil=True)
+def _limited(p: np.ndarray, step: np.ndarray, start: np.ndarray, search: Any, at_bound: np.ndarray) -> np.ndarray:
+    """Parameters after a step, with the positions held in their limits."""
+    trial = p + step
+    for n in range(at_bound.size):
+        u, v = 3 * n, 3 * n + 1
+        length = math.hypot(step[u], step[v])
+        if length > search.max_step[n]:
+            trial[u] = p[u] + step[u] * search.max_step[n] / length
+            trial[v] = p[v] + step[v] * search.max_step[n] / length
+        shift = math.hypot(trial[u] - start[u], trial[v] - start[v])
+        at_bound[n] = shift > search.max_shift[n]
+        if at_bound[n]:
+            trial[u] = start[u] + (trial[u] - start[u]) * search.max_shift[n] / shift
+            trial[v] = start[v] + (trial[v] - start[v]) * search.max_shift[n] / shift
+    return trial
+
+
+@numba.njit(cache=True, nogil=True)
+def minimise(
+    group: Any, table: Any, start: np.ndarray, free: np.ndarray, search: Any
+) -> tuple[np.ndarray, np.ndarray, float, int, int, np.ndarray]:
+    """Levenberg-Marquardt from the positions in `start`; fluxes and background start from a linear fit.
+
+    Returns parameters, normal matrix there, chi2, iterations, how it ended, and which sources end on their bound.
+    """
+    m, n_frames = start.size, group.first.size - 1
+    n_src = m // 3
+    matrix, vector, step = np.empty((m, m)), np.empty(m), np.empty(m)
+    at_bound, trial_bound = np.zeros(n_src, np.bool_), np.zeros(n_src, np.bool_)
+    p = start.copy()
+    linear = free.copy()
+    moves = False
+    for n in range(n_src):
+        moves = moves or free[3 * n]
+        linear[3 * n] = linear[3 * n + 1] = False
+        p[3 * n + 2] = 0.0
+    chi2 = accumulate(group, table, p, 0, n_frames, matrix, vector)
+    if not solve(matrix, vector, linear, 0.0, step):
+        return p, matrix, chi2, 0, SINGULAR, at_bound
+    p += step
+    chi2 = accumulate(group, table, p, 0, n_frames, matrix, vector)
+    if not moves:
+        return p, matrix, chi2, 1, CONVERGED, at_bound
+    new_matrix, new_vector = np.empty((m, m)), np.empty(m)
+    damping = 1e-4
+    for iteration in range(1, search.max_iterations + 1):
+        if not solve(matrix, vector, free, damping, step):
+            if damping > 1.0:
+                return p, matrix, chi2, iteration, SINGULAR, at_bound
+            damping = max(100.0 * damping, 1e-6)
+            continue
+        trial = _limited(p, step, start, search, trial_bound)
+        new_chi2 = accumulate(group, table, trial, 0, n_frames, new_matrix, new_vector)
+        change = chi2 - new_chi2
+        small = search.ftol * new_chi2 + _ABSOLUTE
+        if change >= 0.0:
+            p, chi2 = trial, new_chi2
+            matrix, new_matrix = new_matrix, matrix
+            vector, new_vector = new_vector, vector
+            at_bound[:] = trial_bound
+            if change <= small and damping < 1e-2:
+                return p, matrix, chi2, iteration, CONVERGED, at_bound
+            damping *= 0.03
+        else:
+            if -change <= small and damping < 1e-2:  # rounding, or a bound: nothing left to gain
+                return p, matrix, chi2, iteration, CONVERGED, at_bound
+            damping = max(10.0 * damping, 1e-4)
+            if damping > _STUCK:
+                return p, matrix, chi2, iteration, CONVERGED, at_bound
+    return p, matrix, chi2, search.max_iterations, EXHAUSTED, at_bound
+
+
+@numba.njit(cache=True, nogil=True)
+def frame_fluxes(group: Any, table: Any, p: np.ndarray, free: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Linear fit of each frame alone: fluxes and their variances (frame, source), and chi2 (frame)."""
+    m, n_frames = p.size, group.first.size - 1
+    n_src = m // 3
+    flux = np.full((n_frames, n_src), np.nan)
+    variance, chi2 = flux.copy(), np.full(n_frames, np.nan)
+    matrix, vector, step, unit = np.empty((m, m)), np.empty(m), np.empty(m), np.zeros(m)
+    base = p.copy()
+    base[m - 1] = 0.0
+    for n in range(n_src):
+        base[3 * n + 2] = 0.0
+    for j in range(n_frames):
+        power = accumulate(group, table, base, j, j + 1, matrix, vector)
+        usable = free.copy()
+        for a in range(m):
+            usable[a] = free[a] and matrix[a, a] > 0.0
+        if not usable.any() or not solve(matrix, vector, usable, 0.0, step):
+            continue
+        chi2[j] = max(power - np.sum(step * vector), 0.0)
+        for n in range(n_src):
+            if not usable[3 * n + 2]:
+                continue
+            flux[j, n] = step[3 * n + 2]
+        for n in range(n_src):
+            if usable[3 * n + 2]:
+                unit[:] = 0.0
+                unit[3 * n + 2] = 1.0
+                solve(matrix, unit, usable, 0.0, step)
+                variance[j, n] = step[3 * n + 2]
+    return flux, variance, chi2
+
+
+@numba.njit(cache=True, nogil=True)
+def residual_peak(
+    group: Any, table: Any, residual: np.ndarray, n: int, at: np.ndarray, half: int, step: float, reach: float
+) -> tuple[float, float, float]:
+    """Highest significance of a further source near source n; returns it and its place (u, v) [arcsec].
+
+    The significance of a place is that of the flux of a PRF fitted there to the residuals in the box of source n;
+    places lie on a grid of 2 half + 1 points a side and `step` arcsec round (u, v) = `at`. Only pixels within
+    `reach` arcsec of the place count: the core of the PRF carries nearly all the information.
+    """
+    size = 2 * half + 1
+    top, norm = np.zeros((size, size)), np.zeros((size, size))
+    wx, wy, unused = np.empty(4), np.empty(4), np.empty(4)
+    ny, nx = table.coefficients.shape[1:]
+    for j in range(group.first.size - 1):
+        jac = group.jacobian[j, n]
+        det = jac[0, 0] * jac[1, 1] - jac[0, 1] * jac[1, 0]
+        if not (math.isfinite(group.rx[j, n]) and math.isfinite(det)) or det == 0.0:
+            continue
+        c = table.coefficients[group.prf[j, n]]
+        for i in range(group.first[j], group.first[j + 1]):
+            px, py = group.px[i], group.py[i]
+            if not (0 <= px - group.box_x[j, n] < group.fit_x and 0 <= py - group.box_y[j, n] < group.fit_y):
+                continue
+            dx, dy = px - group.rx[j, n], py - group.ry[j, n]
+            gu = ((jac[1, 1] * dx - jac[0, 1] * dy) / det - at[0]) / step + half
+            gv = ((jac[0, 0] * dy - jac[1, 0] * dx) / det - at[1]) / step + half
+            for b in range(max(0, math.ceil(gv - reach / step)), min(size, math.floor(gv + reach / step) + 1)):
+                for a in range(max(0, math.ceil(gu - reach / step)), min(size, math.floor(gu + reach / step) + 1)):
+                    u, v = at[0] + (a - half) * step, at[1] + (b - half) * step
+                    kx, xlo, xhi = phase(group.rx[j, n] + jac[0, 0] * u + jac[0, 1] * v, table.sampling_x, nx, wx, unused)
+                    ky, ylo, yhi = phase(group.ry[j, n] + jac[1, 0] * u + jac[1, 1] * v, table.sampling_y, ny, wy, unused)
+                    if xlo <= px <= xhi and ylo <= py <= yhi:
+                        q = group.scale[j, n] * look_up(c, ky + py * table.sampling_y, kx + px * table.sampling_x, wy, wx)
+                        top[b, a] += group.weight[i] * residual[i] * q
+                        norm[b, a] += group.weight[i] * q * q
+    best, best_u, best_v = 0.0, at[0], at[1]
+    for b in range(size):
+        for a in range(size):
+            if norm[b, a] > 0.0 and top[b, a] / math.sqrt(norm[b, a]) > best:
+                best = top[b, a] / math.sqrt(norm[b, a])
+                best_u, best_v = at[0] + (a - half) * step, at[1] + (b - half) * step
+    return best, best_u, best_v

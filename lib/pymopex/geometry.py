@@ -1,0 +1,146 @@
+"""Where images lie: the fiducial frame of a mosaic, boxes on it, and frames placed on it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.wcs import WCS
+
+from pymopex.fiducial import FiducialFrame, fiducial_frame
+from pymopex.pixel_map import PixelMap
+from pymopex.projection import exact_map, frame_wcs, perimeter, pixel_solid_angle
+
+__all__ = [
+    "Box",
+    "FiducialFrame",
+    "FrameMap",
+    "PixelMap",
+    "fiducial_frame",
+    "frame_wcs",
+    "pixel_solid_angle",
+]
+
+_TOUCH = 1e-6  # pixel; less overlap than this is below the accuracy of the maps
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle of whole pixels on the mosaic grid.
+
+    Parameters
+    ----------
+    x0, y0 : int
+        First pixel, 0-based.
+    nx, ny : int
+        Size in pixels.
+    """
+
+    x0: int
+    y0: int
+    nx: int
+    ny: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Array shape (ny, nx)."""
+        return self.ny, self.nx
+
+    @property
+    def x1(self) -> int:
+        """First column after the box."""
+        return self.x0 + self.nx
+
+    @property
+    def y1(self) -> int:
+        """First row after the box."""
+        return self.y0 + self.ny
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Slices (y, x) that cut the box out of the mosaic."""
+        return slice(self.y0, self.y1), slice(self.x0, self.x1)
+
+    def intersect(self, other: Box) -> Box | None:
+        """Give the common part of two boxes, None if there is none."""
+        x0, y0 = max(self.x0, other.x0), max(self.y0, other.y0)
+        nx, ny = min(self.x1, other.x1) - x0, min(self.y1, other.y1) - y0
+        return Box(x0, y0, nx, ny) if nx > 0 and ny > 0 else None
+
+    def within(self, outer: Box) -> tuple[slice, slice]:
+        """Slices (y, x) that cut this box out of an array on `outer`.
+
+        Raises
+        ------
+        ValueError
+            The box is not inside `outer`.
+        """
+        if self.intersect(outer) != self:
+            raise ValueError(f"{self} is not inside {outer}")
+        x, y = self.x0 - outer.x0, self.y0 - outer.y0
+        return slice(y, y + self.ny), slice(x, x + self.nx)
+
+
+@dataclass(frozen=True, eq=False)
+class FrameMap:
+    """A frame placed on the mosaic.
+
+    Parameters
+    ----------
+    shape : (ny, nx)
+        Array shape of the frame.
+    box : Box
+        Bounding rectangle of the frame on the mosaic, clipped to the mosaic.
+    to_frame : PixelMap
+        Mosaic pixel to frame pixel, on the box and half a pixel round it.
+    to_mosaic : PixelMap
+        Frame pixel to mosaic pixel, on the frame and half a pixel round it.
+    """
+
+    shape: tuple[int, int]
+    box: Box
+    to_frame: PixelMap
+    to_mosaic: PixelMap
+
+    @classmethod
+    def make(
+        cls, frame_wcs: WCS, frame_shape: tuple[int, int], mosaic_wcs: WCS, mosaic_shape: tuple[int, int]
+    ) -> FrameMap | None:
+        """Place a frame on the mosaic.
+
+        Parameters
+        ----------
+        frame_wcs, mosaic_wcs : astropy.wcs.WCS
+            WCS of frame and mosaic.
+        frame_shape, mosaic_shape : (ny, nx)
+            Their array shapes.
+
+        Returns
+        -------
+        FrameMap or None
+            None if they do not overlap.
+
+        Raises
+        ------
+        ValueError
+            The frame cannot be mapped on the mosaic to 1e-5 pixel.
+        """
+        ny, nx = frame_shape
+        outline = exact_map(frame_wcs, mosaic_wcs)(*perimeter(frame_shape, max(frame_shape) / 4))
+        if not np.isfinite(outline).any():
+            return None  # on the other side of the sky
+        to_mosaic = PixelMap.between(frame_wcs, mosaic_wcs, (-0.5, nx - 0.5), (-0.5, ny - 0.5))
+        x, y = to_mosaic.points(*perimeter(frame_shape, 1.0))
+        x0, x1 = _covered(x)
+        y0, y1 = _covered(y)
+        box = Box(x0, y0, x1 - x0, y1 - y0).intersect(Box(0, 0, mosaic_shape[1], mosaic_shape[0]))
+        if box is None:
+            return None
+        x_range, y_range = (box.x0 - 0.5, box.x1 - 0.5), (box.y0 - 0.5, box.y1 - 0.5)
+        return cls(frame_shape, box, PixelMap.between(mosaic_wcs, frame_wcs, x_range, y_range), to_mosaic)
+
+
+def _covered(x: np.ndarray) -> tuple[int, int]:
+    """First pixel touched by an outline, and the first after it."""
+    return math.floor(x.min() + 0.5 + _TOUCH), math.ceil(x.max() + 0.5 - _TOUCH)

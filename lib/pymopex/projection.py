@@ -1,0 +1,236 @@
+"""From pixels to the sky and on to the pixels of another image, through the full WCS.
+
+The composition of two WCS never passes through an interpolated right ascension, so the 0h line and the poles
+need no special treatment.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import warnings
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS
+
+PlaneMap = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+SYSTEMS = {"J2000": ("RA", "DEC"), "GALACTIC": ("GLON", "GLAT"), "ECLIPTIC": ("ELON", "ELAT")}
+"""Coordinate systems and the first parts of their CTYPE."""
+
+_INVERSE_TOLERANCE = 1e-9  # pixel, of the iterated inverse of the distortion
+_WCS_KEY = re.compile(
+    r"(NAXIS|WCSAXES|CTYPE|CRVAL|CRPIX|CDELT|CUNIT|CROTA)\d?$|(CD|PC|PV|PS)\d+_\d+$"
+    r"|(A|B|AP|BP)_(ORDER|\d+_\d+)$|LONPOLE$|LATPOLE$|EQUINOX$|EPOCH$|RADE(SYS|CSYS)$"
+)
+
+
+def sky_system(wcs: WCS) -> str:
+    """Name the coordinate system of a WCS.
+
+    Parameters
+    ----------
+    wcs : astropy.wcs.WCS
+        A celestial WCS.
+
+    Returns
+    -------
+    str
+        A key of `SYSTEMS`.
+
+    Raises
+    ------
+    ValueError
+        Not one of these systems, or an equinox other than J2000.
+
+    Notes
+    -----
+    ICRS and FK5 J2000 count as the same system, as in the legacy program; they differ by at most 0.03 arcsec.
+    """
+    axis = wcs.wcs.lng
+    prefix = wcs.wcs.ctype[axis].split("-")[0] if axis >= 0 else ""
+    found = [name for name, axes in SYSTEMS.items() if axes[0] == prefix]
+    if not found:
+        raise ValueError(f"no celestial coordinates of a known system in CTYPE {list(wcs.wcs.ctype)}")
+    equinox = wcs.wcs.equinox
+    if found[0] == "J2000" and (wcs.wcs.radesys.strip().startswith("FK4") or abs(equinox - 2000) > 1e-3):
+        raise ValueError(f"equinox {equinox:g} ({wcs.wcs.radesys.strip()}): only J2000 is supported")
+    return found[0]
+
+
+@lru_cache
+def _from_j2000(system: str) -> np.ndarray:
+    """Rotation matrix from J2000 unit vectors to those of `system`."""
+    from astropy.coordinates import ICRS, BarycentricMeanEcliptic, CartesianRepresentation, Galactic, SkyCoord
+
+    frames = {"J2000": ICRS(), "GALACTIC": Galactic(), "ECLIPTIC": BarycentricMeanEcliptic(equinox="J2000")}
+    axes = SkyCoord(CartesianRepresentation(np.eye(3)), frame=ICRS()).transform_to(frames[system])
+    return np.asarray(axes.cartesian.xyz.value)
+
+
+def unit_vectors(lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
+    """Give unit vectors, shape (3, ...), of directions in degrees."""
+    a, d = np.radians(lon), np.radians(lat)
+    return np.stack([np.cos(d) * np.cos(a), np.cos(d) * np.sin(a), np.sin(d)])
+
+
+def lon_lat(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Longitude (0 to 360) and latitude in degrees of vectors of shape (3, ...)."""
+    x, y, z = vectors
+    return np.degrees(np.arctan2(y, x)) % 360.0, np.degrees(np.arctan2(z, np.hypot(x, y)))
+
+
+def rotate_sky(
+    lon: np.ndarray, lat: np.ndarray, system: str, to_system: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Turn positions in degrees of one system of `SYSTEMS` into another."""
+    if system == to_system:
+        return lon, lat
+    matrix = _from_j2000(to_system) @ _from_j2000(system).T
+    return lon_lat(np.tensordot(matrix, unit_vectors(lon, lat), axes=1))
+
+
+def pixel_to_sky(wcs: WCS, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Longitude and latitude [deg] of 0-based pixels, with distortion, in the system of the WCS."""
+    world = wcs.all_pix2world(x, y, 0)
+    return world[wcs.wcs.lng], world[wcs.wcs.lat]
+
+
+def sky_to_pixel(wcs: WCS, lon: np.ndarray, lat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """0-based pixels of positions [deg], NaN where the projection has none.
+
+    The inverse of a distortion is iterated; where it does not converge the last iterate is returned.
+    """
+    world = [lon, lat] if wcs.wcs.lng == 0 else [lat, lon]
+    with np.errstate(all="ignore"):
+        if not wcs.has_distortion:
+            x, y = wcs.wcs_world2pix(*world, 0)
+        else:
+            x, y = wcs.all_world2pix(*world, 0, tolerance=_INVERSE_TOLERANCE, maxiter=50, quiet=True)
+    return x, y
+
+
+def exact_map(src_wcs: WCS, dst_wcs: WCS) -> PlaneMap:
+    """Compose two WCS.
+
+    Parameters
+    ----------
+    src_wcs, dst_wcs : astropy.wcs.WCS
+        Celestial WCS, each with its distortion, in any two of the systems of `SYSTEMS`.
+
+    Returns
+    -------
+    callable
+        ``(x, y) -> (X, Y)``, 0-based pixels of the source to those of the destination, arrays of any shape.
+
+    Raises
+    ------
+    ValueError
+        A WCS is not in a known system.
+    """
+    system, to_system = sky_system(src_wcs), sky_system(dst_wcs)
+
+    def plane_map(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        lon, lat = pixel_to_sky(src_wcs, x, y)
+        return sky_to_pixel(dst_wcs, *rotate_sky(lon, lat, system, to_system))
+
+    return plane_map
+
+
+def frame_wcs(header: fits.Header, refined: bool = False) -> WCS:
+    """Read the WCS of a frame, with its SIP distortion.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        Header of the frame.
+    refined : bool
+        Use the refined pointing: RARFND and DECRFND in place of CRVAL, and the frame turned to CT2RFND.
+
+    Returns
+    -------
+    astropy.wcs.WCS
+        Two-dimensional celestial WCS.
+
+    Raises
+    ------
+    ValueError
+        The header has no usable celestial WCS, or no refined pointing.
+
+    Notes
+    -----
+    CT2RFND of Spitzer headers is the position angle of +y, east of north, like PA, in spite of its name: real
+    frames agree with their CD matrix in that sense. It has the opposite sign of the FITS CROTA2.
+    SIP coefficients are used also when CTYPE lacks the ``-SIP`` suffix.
+    """
+    wanted = fits.Header([card for card in header.cards if _WCS_KEY.match(card.keyword)])
+    if "A_ORDER" in wanted:
+        for key in ("CTYPE1", "CTYPE2"):
+            if not str(wanted.get(key, "-SIP")).endswith("-SIP"):
+                wanted[key] = wanted[key].strip() + "-SIP"
+    wcs = _plain_wcs(wanted)
+    if not refined:
+        return wcs
+    missing = [key for key in ("RARFND", "DECRFND", "CT2RFND") if key not in header]
+    if missing:
+        raise ValueError(f"no refined pointing: {', '.join(missing)} not in the header")
+    cd = wcs.pixel_scale_matrix
+    turn = math.radians(header["CT2RFND"]) - math.atan2(cd[0, 1], cd[1, 1])
+    cosine, sine = math.cos(turn), math.sin(turn)
+    cd = np.array([[cosine, sine], [-sine, cosine]]) @ cd
+    for key in list(wanted):
+        if re.match(r"(CD|PC)\d+_\d+$|CDELT\d$|CROTA\d$", key):
+            del wanted[key]
+    for i, j in np.ndindex(2, 2):
+        wanted[f"CD{i + 1}_{j + 1}"] = cd[i, j]
+    wanted["CRVAL1"], wanted["CRVAL2"] = header["RARFND"], header["DECRFND"]
+    return _plain_wcs(wanted)
+
+
+def _plain_wcs(header: fits.Header) -> WCS:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # FITSFixedWarning, CDELT beside a CD matrix
+            wcs = WCS(header, naxis=2)
+            wcs.wcs.set()
+    except Exception as error:  # wcslib has an exception type per problem
+        raise ValueError(f"unusable WCS: {str(error).strip().splitlines()[-1]}") from None
+    if not wcs.has_celestial:
+        raise ValueError(f"no celestial WCS: CTYPE1, CTYPE2 = {list(wcs.wcs.ctype)}")
+    return wcs
+
+
+def pixel_solid_angle(wcs: WCS, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Solid angle of pixels, with distortion.
+
+    Parameters
+    ----------
+    wcs : astropy.wcs.WCS
+        Celestial WCS.
+    x, y : ndarray, same shape
+        Pixel positions, 0-based.
+
+    Returns
+    -------
+    ndarray, same shape
+        Area on the sky of the pixel-sized square round each position [sr].
+    """
+    px, py = np.broadcast_arrays(np.asarray(x, dtype=float), np.asarray(y, dtype=float))
+    steps = [(0.5, 0.0), (-0.5, 0.0), (0.0, 0.5), (0.0, -0.5)]
+    flat = [np.concatenate([(p + step[k]).ravel() for step in steps]) for k, p in ((0, px), (1, py))]
+    right, left, up, down = np.moveaxis(unit_vectors(*pixel_to_sky(wcs, *flat)).reshape(3, 4, -1), 1, 0)
+    area = np.linalg.norm(np.cross(right - left, up - down, axis=0), axis=0)
+    return area.reshape(px.shape)
+
+
+def perimeter(shape: tuple[int, int], step: float) -> tuple[np.ndarray, np.ndarray]:
+    """Points at most `step` apart along the outer edge of an image."""
+    ny, nx = shape
+    x = np.linspace(-0.5, nx - 0.5, math.ceil(nx / step) + 1)
+    y = np.linspace(-0.5, ny - 0.5, math.ceil(ny / step) + 1)
+    low, high = np.full_like(x, y[0]), np.full_like(x, y[-1])
+    left, right = np.full_like(y, x[0]), np.full_like(y, x[-1])
+    return np.concatenate([x, x, left, right]), np.concatenate([low, high, y, y])

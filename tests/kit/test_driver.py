@@ -1,0 +1,150 @@
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from pymopex.kit import driver, files, namelist, products, sheets, templates
+from pymopex.kit.errors import InputError, InputErrors
+from pymopex.kit.images import FrameFiles
+from pymopex.kit.parallel import Pool, processes
+from pymopex.kit.parameters import Settings
+from pymopex.kit.task import Run
+
+
+def test_flags_apart_glued_and_overrides():
+    command = driver.parse_command(["-n", "a.nl", "-F/path/FIF.tbl", "-I", "list", "MEDFILTER.Window_X=31"])
+    assert command.namelists == ["a.nl"]
+    assert command.overrides == {
+        "FIF_FILE_NAME": "/path/FIF.tbl",
+        "IMAGE_STACK_FILE_NAME": "list",
+        "MEDFILTER.Window_X": "31",
+    }
+
+
+def test_all_wrong_flags_together():
+    with pytest.raises(InputErrors) as raised:
+        driver.parse_command(["-z", "x", "-I"])
+    assert len(raised.value.problems) == 2
+    assert "-I: needs a value (list of data frames)" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "flow", "pipeline"),
+    [
+        ("overlap_I1.nl", "", "overlap"),
+        ("x.nl", "edu.caltech.ipac.sirtf.mopexUI.modules.mosaic.MosaicFlow", "mosaic"),
+        ("apex_I1.nl", "", "apex"),
+        ("apex_qa_I1.nl", "", "apex_qa"),
+        ("x.nl", "edu.caltech.ipac.sirtf.mopexUI.modules.apexqa.ApexQAFlow", "apex_qa"),
+        ("x.nl", "", None),
+    ],
+)
+def test_pipeline_of_a_namelist(name, flow, pipeline):
+    text = f"###-Meta-Data-###:Flow={flow}\n" if flow else ""
+    assert driver.pipeline_of(namelist.parse(text, name)) == pipeline
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "sub" / "a.txt"
+    files.write_text(str(target), "old")
+    with pytest.raises(RuntimeError), files.whole(str(target)) as temporary:
+        Path(temporary).write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    assert os.listdir(target.parent) == ["a.txt"]
+
+
+def test_calibration_files_are_looked_for_in_cal(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cal").mkdir()
+    (tmp_path / "cal" / "prf.fits").write_text("")
+    assert files.calibration_file("prf.fits") == os.path.join("cal", "prf.fits")
+    with pytest.raises(InputError, match="neither here nor in cal/"):
+        files.calibration_file("none.fits")
+
+
+def square(number):
+    return number * number, os.getpid()
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_a_pool_keeps_the_order(count):
+    pool = Pool(count)
+    try:
+        results = pool.map(square, list(range(20)))
+    finally:
+        pool.close()
+    assert [value for value, _ in results] == [n * n for n in range(20)]
+    assert (len({pid for _, pid in results}) == 1) == (count == 1)
+
+
+def test_number_of_processes():
+    assert processes("off", 8) == 1
+    assert processes("manual", 3) == 3
+    assert processes("on", 1) >= 1
+
+
+def test_names_of_products(tmp_path):
+    run = Run(Settings(namelist.parse("IMAGE_STACK_FILE_NAME = a/images.txt\nOUTPUT_DIR = out\n"), "mosaic"))
+    assert run.path("interp", base="x") == "out/Interp-mosaic/interp_x.fits"
+    assert run.path("interp_table") == "out/Interp-mosaic/interp_images.txt.tbl"
+    assert run.path("coadd_image", tile=3) == "out/Coadd-mosaic/coadd_Tile_3_Image.fits"
+    assert run.path("mosaic") == "out/Combine-mosaic/mosaic.fits"
+    qa = Run(Settings(namelist.parse("OUTPUT_DIR = out\n"), "apex_qa"))
+    assert qa.path("mosaic_fif") == "out/Residual/mosaic/mosaic_fif.tbl"
+    assert qa.path("mosaic") == "out/Residual/mosaic/Combine/mosaic.fits"
+
+
+def test_every_directory_of_a_product_is_a_declared_key():
+    import re
+
+    keys = {p.name for p in sheets.common().own}
+    for _, template in products.PRODUCTS.values():
+        for name in re.findall(r"{(\w+_DIR)}", template):
+            assert name in keys
+
+
+def test_a_missing_product_names_its_module(tmp_path):
+    run = Run(Settings(namelist.parse(f"OUTPUT_DIR = {tmp_path}\n"), "mosaic"))
+    run.task = "mosaic_combiner"
+    with pytest.raises(InputError, match="run mosaic_coadder first"):
+        run.existing("coadd_tiles")
+
+
+def test_frame_names():
+    frame = FrameFiles(0, "/a/SPITZER_I1_1_0000_0000_1_cbcd.fits", "/a/SPITZER_I1_1_0000_0000_1_cbunc.fits")
+    assert frame.base == "SPITZER_I1_1_0000_0000_1_cbcd"
+    assert frame.sigma_base == "SPITZER_I1_1_0000_0000_1_cbunc"
+
+
+def test_as_run_namelist_holds_the_overrides(tmp_path):
+    (tmp_path / "mosaic_I1.nl").write_text(templates.make("mosaic"))
+    overrides = {"OUTPUT_DIR": str(tmp_path / "out"), "DETECT.Detection_Threshold": "3.5"}
+    settings = driver.open_settings(str(tmp_path / "mosaic_I1.nl"), overrides)
+    driver.save_as_run(Run(settings))
+    again = driver.open_settings(str(tmp_path / "out" / "mosaic_I1.nl"), {})
+    assert again.params("detect_outlier").Detection_Threshold == 3.5
+    assert again.globals().OUTPUT_DIR == str(tmp_path / "out")
+
+
+def test_new_writes_templates_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert templates.write(["flow", "I1"]) == ["overlap_I1.nl", "mosaic_I1.nl", "apex_I1.nl", "apex_qa_I1.nl"]
+    with pytest.raises(InputError, match="already here"):
+        templates.write(["mosaic"])
+    with pytest.raises(InputError, match=r"mosaik: no such pipeline \(did you mean mosaic\?\)"):
+        templates.write(["mosaik"])
+
+
+def test_drivers_are_executable_scripts():
+    import pymopex.scripts
+
+    folder = os.path.dirname(pymopex.scripts.__file__)
+    for name in ("overlap", "mosaic", "apex", "apex_qa", "flow"):
+        assert os.stat(os.path.join(folder, f"{name}.sh")).st_mode & stat.S_IXUSR
+
+
+def test_every_maker_of_a_product_is_a_task():
+    makers = {maker for maker, _ in products.PRODUCTS.values()} - {""}
+    assert makers <= set(sheets.tasks())

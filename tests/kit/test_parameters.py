@@ -1,0 +1,99 @@
+import pytest
+
+from pymopex.kit import driver, namelist, sheets, templates
+from pymopex.kit.parameters import Settings, convert
+
+
+def settings(text, pipeline="mosaic", overrides=None, task=""):
+    return Settings(namelist.parse(text, "a.nl"), pipeline, overrides, task)
+
+
+def test_defaults_values_and_origins():
+    p = settings("&MEDFILTER\n window_x = 31.0,\n&END\n").params("medfilter")
+    assert (p.Window_X, p.origin("Window_X")) == (31, "a.nl:2")
+    assert (p.Window_Y, p.origin("Window_Y")) == (45, "default")
+    assert p.MEDFILTER_DIR == "Medfilter-mosaic"
+
+
+def test_command_line_wins_and_bare_key_means_the_task():
+    found = settings("&MEDFILTER\n Window_X = 31,\n&END\n", overrides={"Window_X": "21"}, task="medfilter")
+    assert found.params("medfilter").Window_X == 21
+    assert found.params("medfilter").origin("Window_X") == "command line"
+
+
+def test_ambiguous_key_asks_for_the_block():
+    found = settings("", overrides={"Window_X": "21"})
+    assert "DETECT_MEDFILTER.Window_X" in found.problems[0]
+
+
+def test_all_problems_at_once():
+    text = "OUTPUT_DRI = x\nncpu_multiprocess = -1\n&MEDFILTER\n Windw_X = 3,\n Window_Y = two,\n&END\n&LEVLE\n&END\n"
+    found = settings(text)
+    found.globals()
+    found.params("medfilter")
+    text = "\n".join(found.problems)
+    assert "a.nl:1: OUTPUT_DRI = x: unknown key (did you mean OUTPUT_DIR?)" in text
+    assert "a.nl:2: ncpu_multiprocess = -1: too small; allowed: an integer from 1 to 4096" in text
+    assert "a.nl:4: MEDFILTER.Windw_X = 3: unknown key in &MEDFILTER (did you mean Window_X?)" in text
+    assert "a.nl:5: MEDFILTER.Window_Y = two: not a number; allowed: an integer from 3 to 9999" in text
+
+
+def test_unknown_block():
+    found = settings("&LEVLE\n x = 1,\n&END\n")
+    assert found.problems == ["a.nl:2: &LEVLE: unknown block (did you mean LEVEL?)"]
+
+
+def test_keys_of_other_pipelines_and_of_legacy_are_harmless():
+    found = settings("run_crop_stack = 0\nPRFMAP_FILE_NAME = x\n&FIX_COVERAGE\n Min_Single_Coverage = 0.95,\n&END\n")
+    assert found.problems == []
+
+
+def test_aliases():
+    found = settings("use_refined_pointing = 1\nrun_mosaic_int = 1\n&SOURCESTIMATE\n ANGULAR_DIST = 6,\n&END\n", "apex")
+    assert found.globals().USE_REFINED_POINTING is True
+    assert found.params("sourcestimate").Angular_Distance == 6
+    assert found.triggered("mosaic_interp")
+    assert not found.triggered("detect")
+
+
+def test_positive_pixel_size_in_x_is_refused():
+    found = settings("MOSAIC_PIXEL_SIZE_X = 1.6667E-4\n")
+    found.globals()
+    assert "too large" in found.problems[0]
+
+
+@pytest.mark.parametrize(("text", "value"), [("A", None), ("a", None), ("0.0", 0.0), ("-119.5", -119.5)])
+def test_crota2(text, value):
+    parameter = next(p for p in sheets.sheet("fiducial_image_frame").own if p.name == "CROTA2")
+    assert convert(parameter, text) == value
+
+
+@pytest.mark.parametrize("pipeline", sheets.PIPELINES)
+def test_shipped_templates_are_the_generated_ones_and_valid(pipeline):
+    from importlib import resources
+
+    text = resources.files("pymopex.par").joinpath(templates.file_name(pipeline)).read_text()
+    assert text == templates.make(pipeline)
+    found = Settings(namelist.parse(text, templates.file_name(pipeline)), pipeline)
+    found.globals()
+    for task in driver.pipeline_tasks(pipeline):
+        found.params(task)
+    assert found.problems == []
+    assert found.warnings == []
+    assert driver.pipeline_of(found.namelist) == pipeline
+
+
+def test_every_default_passes_its_own_check():
+    for task in sheets.tasks():
+        for pipeline in sheets.PIPELINES:
+            found = settings("", pipeline)
+            found.params(task)
+            assert found.problems == [], task
+
+
+def test_every_parameter_says_what_it_means():
+    for task in sheets.tasks():
+        sheet = sheets.sheet(task)
+        assert sheet.purpose
+        for parameter in sheet.parameters:
+            assert parameter.meaning, parameter.full_name
