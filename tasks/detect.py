@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pymopex.kit.images import Stamp, read_image, write_image
-from pymopex.kit.layers import write_table_whole
+from pymopex.kit.layers import coadd_tiles, write_table_whole
 from pymopex.kit.task import Run
 from pymopex.kit.tile_noise import noise_tile
-from pymopex.tasks.mosaic_combiner import coadd_tiles
 
 if TYPE_CHECKING:
     from pymopex.detection import DetectionParams

@@ -6,8 +6,8 @@ from typing import Any
 
 from pymopex.kit.backgrounds import median_window
 from pymopex.kit.images import read_image, write_image
+from pymopex.kit.layers import coadd_tiles
 from pymopex.kit.task import Run
-from pymopex.tasks.mosaic_combiner import coadd_tiles
 
 
 def run(run: Run) -> None:

@@ -8,10 +8,9 @@ from pymopex.kit.errors import InputError
 from pymopex.kit.files import write_text
 from pymopex.kit.images import read_header, write_image
 from pymopex.kit.interpolate import layer_header
-from pymopex.kit.layers import best_layers, on_tile, stack, tile_boxes, write_table_whole
+from pymopex.kit.layers import best_layers, on_tile, stack, tile_boxes, tile_rows, write_table_whole
 from pymopex.kit.lists import write_list
 from pymopex.kit.task import Run
-from pymopex.tasks.mosaic_covg import tile_rows
 
 _PARTS = ("image", "cov", "unc", "std", "exposure")
 

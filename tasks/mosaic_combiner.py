@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from pymopex.kit.images import read_header, write_image
-from pymopex.kit.layers import read_mosaic_part
+from pymopex.kit.layers import coadd_tiles, read_mosaic_part
 from pymopex.kit.task import Run
 
 _PRODUCTS = {"mosaic": "image", "mosaic_unc": "unc", "mosaic_cov": "cov", "mosaic_std": "std"}
@@ -35,16 +35,3 @@ def combine(run: Run, product: str, part: str) -> str:
     run.note(f"{product}: {grid.naxis1} x {grid.naxis2} pixels from {len(tiles)} tiles")
     inputs = [path for _, path in tiles[:100]]
     return write_image(run.path(product), image, header, run.stamp(), inputs)
-
-
-def coadd_tiles(run: Run, part: str) -> list:
-    """Give the place and the path of each co-added tile."""
-    from pymopex.geometry import Box
-    from pymopex.kit.ipac import read_table
-
-    table = read_table(run.existing("coadd_tiles"))
-    place = zip(*(table.column(key) for key in ("offset_x", "offset_y", "nx", "ny")), strict=True)
-    return [
-        (Box(*(int(value) for value in row)), run.existing(f"coadd_{part}", tile=number))
-        for number, row in enumerate(place, 1)
-    ]

@@ -6,7 +6,7 @@ from typing import Any
 
 from pymopex.kit.images import read_section, write_image
 from pymopex.kit.interpolate import layer_header
-from pymopex.kit.layers import layers, on_tile, read_mosaic_part, tile_boxes, write_table_whole
+from pymopex.kit.layers import layers, on_tile, read_mosaic_part, tile_boxes, tile_rows, write_table_whole
 from pymopex.kit.task import Run
 
 
@@ -28,19 +28,6 @@ def run(run: Run) -> None:
     run.keep(write_image(run.path("covg_map"), read_mosaic_part(tiles, everything), grid.header(), stamp))
     write_table_whole(run, run.path("covg_tiles"), columns.TILES, tile_rows(tiles))
     run.note(f"{len(chosen)} frames on {len(boxes)} tiles")
-
-
-def tile_rows(tiles: list) -> dict[str, list]:
-    """Give the rows of a table of tiles."""
-    import os
-
-    return {
-        "name": [os.path.basename(path) for _, path in tiles],
-        "nx": [box.nx for box, _ in tiles],
-        "ny": [box.ny for box, _ in tiles],
-        "offset_x": [box.x0 for box, _ in tiles],
-        "offset_y": [box.y0 for box, _ in tiles],
-    }
 
 
 def _cover(job: Any) -> str:

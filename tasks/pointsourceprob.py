@@ -6,9 +6,9 @@ from typing import Any
 
 from pymopex.kit.errors import InputError
 from pymopex.kit.images import read_image, write_image
+from pymopex.kit.layers import coadd_tiles
 from pymopex.kit.task import Run
 from pymopex.kit.tile_noise import noise_tile
-from pymopex.tasks.mosaic_combiner import coadd_tiles
 
 
 def check(run: Run) -> list[str]:

@@ -24,6 +24,8 @@ from pymopex.projection import (
     unit_vectors,
 )
 
+_HORIZON = 0.05  # cosine; no plane holds frames 87 degrees from its middle
+
 
 @dataclass(frozen=True)
 class FiducialFrame:
@@ -204,7 +206,7 @@ def fiducial_frame(
         )
     edges = np.concatenate([_edge_directions(w, s, key) for w, s in zip(wcss, shapes, strict=True)], axis=1)
     middle = edges.mean(axis=1)
-    if (middle @ edges).min() <= 0:
+    if (middle @ edges).min() <= _HORIZON * np.linalg.norm(middle):
         raise ValueError("the frames span more than a hemisphere")
     scale = float(np.mean([_mean_scale(w, s) for w, s in zip(wcss, shapes, strict=True)]))
     lon, lat = (float(v) for v in lon_lat(middle))
@@ -215,7 +217,7 @@ def fiducial_frame(
             trial = replace(trial, crota2=_average_orientation(replace(trial, crota2=0.0), wcss, shapes))
         wcs = trial.wcs()
         x, y = sky_to_pixel(wcs, *lon_lat(edges))
-        if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        if not np.isfinite([x, y]).all():
             raise ValueError(f"the frames do not fit in a {projection} projection")
         offset = (x.min() + x.max()) / 2, (y.min() + y.max()) / 2
         if max(abs(offset[0]), abs(offset[1])) < 1e-7:

@@ -1,7 +1,7 @@
-"""Compiled loops of the PRF fit: look-up of the PRF, normal equations, and the minimisation.
+"""Compiled loops of the PRF fit: normal equations, minimisation, and sums.
 
-The parameters of a group of N sources are one vector of 3 N + 1 numbers: u, v and flux of each source, then the
-background. A parameter that is not fitted is marked as not free and keeps its value.
+The parameters of a group of N sources are one vector of 3 N + 1 numbers: u, v and flux of each source, then
+the background. A parameter that is not fitted is marked as not free and keeps its value.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-PAD = 2
-"""Spline coefficients beyond the first and the last sample of a PRF table."""
+from pymopex.prf_kernels import look_up, phase
 
 CONVERGED, EXHAUSTED, SINGULAR = 0, 1, 2
 """How a minimisation ended."""
@@ -30,57 +29,6 @@ class Search(NamedTuple):
     max_shift: np.ndarray
     max_iterations: int
     ftol: float
-
-
-@numba.njit(cache=True, nogil=True, inline="always")
-def _bspline(t: float, w: np.ndarray, d: np.ndarray) -> None:
-    """Cubic B-spline weights and their derivatives at the fraction t of a sample."""
-    s = 1.0 - t
-    w[0] = s * s * s / 6.0
-    w[1] = (4.0 + t * t * (3.0 * t - 6.0)) / 6.0
-    w[2] = (4.0 + s * s * (3.0 * s - 6.0)) / 6.0
-    w[3] = t * t * t / 6.0
-    d[0] = -0.5 * s * s
-    d[1] = t * (1.5 * t - 2.0)
-    d[2] = s * (2.0 - 1.5 * s)
-    d[3] = 0.5 * t * t
-
-
-@numba.njit(cache=True, nogil=True)
-def phase(position: float, sampling: int, n: int, w: np.ndarray, d: np.ndarray) -> tuple[int, int, int]:
-    """Give the place of a source in a table along one axis, which all pixels share.
-
-    Fills the weights `w` and `d`. Returns the first coefficient used by pixel 0, and the first and the last pixel
-    that the table covers; `n` is the number of coefficients along the axis.
-    """
-    q = 0.5 * (n - 1) - position * sampling
-    base = math.floor(q)
-    _bspline(q - base, w, d)
-    lo = -((base - PAD) // sampling)
-    hi = (n - PAD - 2 - base) // sampling
-    return base - 1, lo, hi
-
-
-@numba.njit(cache=True, nogil=True)
-def values_at(
-    coefficients: np.ndarray, sx: int, sy: int, dx: np.ndarray, dy: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Value and derivatives by dx, dy of one PRF at offsets from its centre [pixel]."""
-    ny, nx = coefficients.shape
-    out, out_x, out_y = np.zeros(dx.size), np.zeros(dx.size), np.zeros(dx.size)
-    wx, gx, wy, gy = np.empty(4), np.empty(4), np.empty(4), np.empty(4)
-    for i in range(dx.size):
-        kx, xlo, xhi = phase(-dx[i], sx, nx, wx, gx)
-        ky, ylo, yhi = phase(-dy[i], sy, ny, wy, gy)
-        if xlo > 0 or xhi < 0 or ylo > 0 or yhi < 0:
-            continue
-        for a in range(4):
-            for b in range(4):
-                c = coefficients[ky + a, kx + b]
-                out[i] += c * wx[b] * wy[a]
-                out_x[i] += c * gx[b] * wy[a] * sx
-                out_y[i] += c * wx[b] * gy[a] * sy
-    return out, out_x, out_y
 
 
 @numba.njit(cache=True, nogil=True)
@@ -182,21 +130,8 @@ def model_values(group: Any, table: Any, p: np.ndarray) -> np.ndarray:
     return out
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
-def look_up(c: np.ndarray, ky: int, kx: int, wy: np.ndarray, wx: np.ndarray) -> float:
-    """Value of a spline from its coefficients at [ky..ky+3, kx..kx+3]."""
-    v = 0.0
-    for k in range(4):
-        v += wx[k] * (
-            wy[0] * c[ky, kx + k] + wy[1] * c[ky + 1, kx + k] + wy[2] * c[ky + 2, kx + k] + wy[3] * c[ky + 3, kx + k]
-        )
-    return v
-
-
 @numba.njit(cache=True, nogil=True)
-def solve(
-    matrix: np.ndarray, vector: np.ndarray, free: np.ndarray, damping: float, step: np.ndarray
-) -> bool:
+def solve(matrix: np.ndarray, vector: np.ndarray, free: np.ndarray, damping: float, step: np.ndarray) -> bool:
     """Solve the damped normal equations for the free parameters; `step` is 0 elsewhere. False if singular."""
     index = np.flatnonzero(free)
     m = index.size
@@ -237,7 +172,9 @@ def solve(
 
 
 @numba.njit(cache=True, nogil=True)
-def _limited(p: np.ndarray, step: np.ndarray, start: np.ndarray, search: Any, at_bound: np.ndarray) -> np.ndarray:
+def _limited(
+    p: np.ndarray, step: np.ndarray, start: np.ndarray, search: Any, at_bound: np.ndarray
+) -> np.ndarray:
     """Parameters after a step, with the positions held in their limits."""
     trial = p + step
     for n in range(at_bound.size):
@@ -260,7 +197,8 @@ def minimise(
 ) -> tuple[np.ndarray, np.ndarray, float, int, int, np.ndarray]:
     """Levenberg-Marquardt from the positions in `start`; fluxes and background start from a linear fit.
 
-    Returns parameters, normal matrix there, chi2, iterations, how it ended, and which sources end on their bound.
+    Returns parameters, normal matrix there, chi2, iterations, how it ended, and which sources end on their
+    bound.
     """
     m, n_frames = start.size, group.first.size - 1
     n_src = m // 3
@@ -310,7 +248,9 @@ def minimise(
 
 
 @numba.njit(cache=True, nogil=True)
-def frame_fluxes(group: Any, table: Any, p: np.ndarray, free: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def frame_fluxes(
+    group: Any, table: Any, p: np.ndarray, free: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Linear fit of each frame alone: fluxes and their variances (frame, source), and chi2 (frame)."""
     m, n_frames = p.size, group.first.size - 1
     n_src = m // 3
@@ -330,9 +270,8 @@ def frame_fluxes(group: Any, table: Any, p: np.ndarray, free: np.ndarray) -> tup
             continue
         chi2[j] = max(power - np.sum(step * vector), 0.0)
         for n in range(n_src):
-            if not usable[3 * n + 2]:
-                continue
-            flux[j, n] = step[3 * n + 2]
+            if usable[3 * n + 2]:
+                flux[j, n] = step[3 * n + 2]
         for n in range(n_src):
             if usable[3 * n + 2]:
                 unit[:] = 0.0
@@ -348,9 +287,9 @@ def residual_peak(
 ) -> tuple[float, float, float]:
     """Highest significance of a further source near source n; returns it and its place (u, v) [arcsec].
 
-    The significance of a place is that of the flux of a PRF fitted there to the residuals in the box of source n;
-    places lie on a grid of 2 half + 1 points a side and `step` arcsec round (u, v) = `at`. Only pixels within
-    `reach` arcsec of the place count: the core of the PRF carries nearly all the information.
+    The significance of a place is that of the flux of a PRF fitted there to the residuals in the box of
+    source n; places lie on a grid of 2 half + 1 points a side and `step` arcsec round (u, v) = `at`. Only
+    pixels within `reach` arcsec of the place count: the core of the PRF carries nearly all the information.
     """
     size = 2 * half + 1
     top, norm = np.zeros((size, size)), np.zeros((size, size))
@@ -369,13 +308,23 @@ def residual_peak(
             dx, dy = px - group.rx[j, n], py - group.ry[j, n]
             gu = ((jac[1, 1] * dx - jac[0, 1] * dy) / det - at[0]) / step + half
             gv = ((jac[0, 0] * dy - jac[1, 0] * dx) / det - at[1]) / step + half
-            for b in range(max(0, math.ceil(gv - reach / step)), min(size, math.floor(gv + reach / step) + 1)):
-                for a in range(max(0, math.ceil(gu - reach / step)), min(size, math.floor(gu + reach / step) + 1)):
+            for b in range(
+                max(0, math.ceil(gv - reach / step)), min(size, math.floor(gv + reach / step) + 1)
+            ):
+                for a in range(
+                    max(0, math.ceil(gu - reach / step)), min(size, math.floor(gu + reach / step) + 1)
+                ):
                     u, v = at[0] + (a - half) * step, at[1] + (b - half) * step
-                    kx, xlo, xhi = phase(group.rx[j, n] + jac[0, 0] * u + jac[0, 1] * v, table.sampling_x, nx, wx, unused)
-                    ky, ylo, yhi = phase(group.ry[j, n] + jac[1, 0] * u + jac[1, 1] * v, table.sampling_y, ny, wy, unused)
+                    kx, xlo, xhi = phase(
+                        group.rx[j, n] + jac[0, 0] * u + jac[0, 1] * v, table.sampling_x, nx, wx, unused
+                    )
+                    ky, ylo, yhi = phase(
+                        group.ry[j, n] + jac[1, 0] * u + jac[1, 1] * v, table.sampling_y, ny, wy, unused
+                    )
                     if xlo <= px <= xhi and ylo <= py <= yhi:
-                        q = group.scale[j, n] * look_up(c, ky + py * table.sampling_y, kx + px * table.sampling_x, wy, wx)
+                        q = group.scale[j, n] * look_up(
+                            c, ky + py * table.sampling_y, kx + px * table.sampling_x, wy, wx
+                        )
                         top[b, a] += group.weight[i] * residual[i] * q
                         norm[b, a] += group.weight[i] * q * q
     best, best_u, best_v = 0.0, at[0], at[1]
@@ -385,3 +334,17 @@ def residual_peak(
                 best = top[b, a] / math.sqrt(norm[b, a])
                 best_u, best_v = at[0] + (a - half) * step, at[1] + (b - half) * step
     return best, best_u, best_v
+
+
+@numba.njit(cache=True, nogil=True)
+def box_sums(group: Any, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sum of values over, and number of, the pixels in the box of each source; shape (frame, source)."""
+    total, count = np.zeros(group.rx.shape), np.zeros(group.rx.shape, np.int64)
+    for j in range(group.first.size - 1):
+        for i in range(group.first[j], group.first[j + 1]):
+            for n in range(group.rx.shape[1]):
+                dx, dy = group.px[i] - group.box_x[j, n], group.py[i] - group.box_y[j, n]
+                if 0 <= dx < group.fit_x and 0 <= dy < group.fit_y:
+                    total[j, n] += values[i]
+                    count[j, n] += 1
+    return total, count

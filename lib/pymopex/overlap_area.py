@@ -2,12 +2,12 @@
 
 Coordinates are 0-based pixels: cell (i, j) covers i-0.5..i+0.5, j-0.5..j+0.5. The quadrilaterals come as a
 grid of their corners: quadrilateral (row, column) has the corners of row ``step*row`` and the next, and of
-column ``step*column`` and the next. With step 1 neighbours share their corners, so they tile the plane with no
-gap or overlap.
+column ``step*column`` and the next. With step 1 neighbours share their corners, so they tile the plane,
+with no gap or overlap.
 
 The area of a polygon left of x = c and below y = r is the line integral of min(x, c) d min(y, r) round it
 (Green's theorem). It has a closed form for each edge without a branch, so a row of quadrilaterals is worked
-on at once; differences of these areas between neighbouring lines of the pixel grid are the areas in the cells.
+on at once; differences of these areas between neighbouring lines of the grid are the areas in the cells.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ AREA_FLOOR = 1e-9
 COVERAGE_FLOOR = 1e-6
 """Coverage below this is below the accuracy of the maps and counts as none."""
 
-_BLOCK = 256  # quadrilaterals worked on at once: their areas stay in the fast cache
+_BLOCK = 128  # quadrilaterals worked on at once: their areas stay in the fast cache
 
 jit = numba.njit(cache=True, nogil=True, error_model="numpy")
 jit_inline = numba.njit(inline="always", error_model="numpy")
@@ -201,29 +201,11 @@ def _padded(image: np.ndarray, border: int) -> np.ndarray:
 
 @jit
 def _accumulate(
-    areas: np.ndarray,
-    at: np.ndarray,
-    shift: int,
-    n: int,
-    usable: np.ndarray,
-    values: np.ndarray,
-    sums: np.ndarray,
-) -> None:
-    """Add one cell of each quadrilateral to the sums of area, good area and area times value."""
-    for k in range(n):
-        p = at[k] + shift
-        area = areas[k]
-        sums[0, k] += area
-        sums[1, k] += area * usable[p]
-        sums[2, k] += area * values[p]
-
-
-@jit
-def _accumulate_one(
     areas: np.ndarray, at: np.ndarray, shift: int, n: int, values: np.ndarray, sums: np.ndarray
 ) -> None:
+    """Add area times value of one cell of each quadrilateral, the cell `shift` after the first one."""
     for k in range(n):
-        sums[k] += areas[k] * values[at[k] + shift]
+        sums[k] += areas[k] * values[np.uint64(at[k] + shift)]  # unsigned: no test for negative indices
 
 
 @jit
@@ -255,6 +237,7 @@ def gather(
     stride = data.shape[1] + 2 * border
     values, usable, errors = _padded(data, border), _padded(good, border), _padded(sigma, border)
     block = first.shape[1]
+    at, sums = np.zeros(block, np.int64), np.zeros((4, block))
     for j in range(ny):
         for i in range(0, nx, block):
             n = min(block, nx - i)
@@ -267,9 +250,12 @@ def gather(
                     at[k] = (first[1, k] + border) * stride + first[0, k] + border
             for cell in range(width * height):
                 shift = cell // width * stride + cell % width
-                _accumulate(areas[cell], at, shift, n, usable, values, sums)
+                for k in range(n):
+                    sums[0, k] += areas[cell, k]
+                _accumulate(areas[cell], at, shift, n, usable, sums[1])
+                _accumulate(areas[cell], at, shift, n, values, sums[2])
                 if sigma.size:
-                    _accumulate_one(areas[cell], at, shift, n, errors, sums[3])
+                    _accumulate(areas[cell], at, shift, n, errors, sums[3])
             for k in range(n):
                 total, weight, value, error = sums[0, k], sums[1, k], sums[2, k], sums[3, k]
                 if weight > COVERAGE_FLOOR * total:

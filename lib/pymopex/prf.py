@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from pymopex.fit_kernels import PAD, values_at
+from pymopex.prf_kernels import PAD, values_at
 
 SAMPLING = 10
 """Samples per pixel that a look-up table has at least, if the PRF has them."""
@@ -20,8 +20,8 @@ SAMPLING = 10
 class PRF:
     """The response of image pixels to a point source, sampled more finely than the pixels.
 
-    The value in a pixel at offset (dx, dy) from the source is the sample at (dx factor_x, dy factor_y) from the
-    central one: the PRF is the PSF convolved with the image pixel.
+    The value in a pixel at offset (dx, dy) from the source is the sample at (dx factor_x, dy factor_y) from
+    the central one: the PRF is the PSF convolved with the image pixel.
 
     Parameters
     ----------
@@ -46,10 +46,14 @@ class PRF:
 
     def __post_init__(self) -> None:
         if self.samples.ndim != 2 or min(self.samples.shape) < 3:
-            raise ValueError(f"a PRF is a 2-D array of at least 3 x 3 samples, not of shape {self.samples.shape}")
+            raise ValueError(
+                f"a PRF is a 2-D array of at least 3 x 3 samples, not of shape {self.samples.shape}"
+            )
         ny, nx = self.samples.shape
         if nx % 2 == 0 or ny % 2 == 0:
-            raise ValueError(f"a PRF must have odd axes with the source in the central sample, not {nx} x {ny}")
+            raise ValueError(
+                f"a PRF must have odd axes with the source in the central sample, not {nx} x {ny}"
+            )
         if self.factor_x < 1 or self.factor_y < 1:
             raise ValueError(f"samples per pixel must be 1 or more, not {self.factor_x}, {self.factor_y}")
         if not np.isfinite(self.samples).all():
@@ -147,7 +151,8 @@ class PRFMap:
     prfs : sequence of PRF
         One for each region.
     regions : ndarray, shape (n, 4)
-        Lower left pixel x0, y0 (native pixels, 1-based, as in a PRF map table) and size nx, ny of each region.
+        Lower left pixel x0, y0 (native pixels, 1-based, as in a PRF map table) and size nx, ny of each
+        region.
 
     Raises
     ------
@@ -189,8 +194,8 @@ class PRFMap:
 
         Notes
         -----
-        A region covers its pixels whole: x0 - 0.5 to x0 + nx - 0.5. Where regions overlap, or are equally near,
-        the one with the nearest centre is taken, then the first. A position that is not finite gives 0.
+        A region covers its pixels whole: x0 - 0.5 to x0 + nx - 0.5. Where regions overlap, or are equally
+        near, the one with the nearest centre is taken, then the first. A position that is not finite gives 0.
         """
         px, py = np.broadcast_arrays(np.asarray(x, dtype=float), np.asarray(y, dtype=float))
         x0, y0, nx, ny = np.asarray(self.regions, dtype=float).T
@@ -256,8 +261,8 @@ def prf_table(prfs: Iterable[PRF], *, radius: float | None = None) -> PRFTable:
     Parameters
     ----------
     prfs : iterable of PRF
-        Normalised PRFs, all with the same factors. They are taken one at a time, so that a generator that reads
-        files keeps one in memory.
+        Normalised PRFs, all with the same factors. They are taken one at a time, so that a generator that
+        reads files keeps one in memory.
     radius : float or None
         Half size that is kept [image pixel]; None keeps all.
 
@@ -273,9 +278,9 @@ def prf_table(prfs: Iterable[PRF], *, radius: float | None = None) -> PRFTable:
 
     Notes
     -----
-    The legacy program takes the nearest sample, which is why it wants 100 samples per pixel. A cubic spline of 5
-    samples per pixel follows the IRAC PRF to about 1e-4 of its peak, of 10 to 1e-5; PRFs sampled more finely than
-    `SAMPLING` are thinned out to the next divisor of their factor.
+    The legacy program takes the nearest sample, which is why it wants 100 samples per pixel. A cubic spline
+    of 5 samples per pixel follows the IRAC PRF to about 1e-4 of its peak, of 10 to 1e-5; PRFs sampled more
+    finely than `SAMPLING` are thinned out to the next divisor of their factor.
     """
     if radius is not None and not radius > 0:
         raise ValueError(f"radius of a PRF table must be positive, not {radius}")
@@ -287,7 +292,9 @@ def prf_table(prfs: Iterable[PRF], *, radius: float | None = None) -> PRFTable:
     if len(factors) != 1:
         raise ValueError(f"a PRF table needs PRFs with the same samples per pixel, got {sorted(factors)}")
     shape = np.max([plane.shape for plane in planes], axis=0)
-    padded = [np.pad(p, [((n - k) // 2, (n - k) // 2) for n, k in zip(shape, p.shape, strict=True)]) for p in planes]
+    padded = [
+        np.pad(p, [((n - k) // 2, (n - k) // 2) for n, k in zip(shape, p.shape, strict=True)]) for p in planes
+    ]
     coefficients = [np.pad(ndimage.spline_filter(p, 3, mode="mirror"), PAD, mode="reflect") for p in padded]
     sampling_x, sampling_y, *_ = factors.pop()
     return PRFTable(np.ascontiguousarray(coefficients), sampling_x, sampling_y)

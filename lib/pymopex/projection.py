@@ -105,11 +105,14 @@ def sky_to_pixel(wcs: WCS, lon: np.ndarray, lat: np.ndarray) -> tuple[np.ndarray
     The inverse of a distortion is iterated; where it does not converge the last iterate is returned.
     """
     world = [lon, lat] if wcs.wcs.lng == 0 else [lat, lon]
-    with np.errstate(all="ignore"):
-        if not wcs.has_distortion:
-            x, y = wcs.wcs_world2pix(*world, 0)
-        else:
-            x, y = wcs.all_world2pix(*world, 0, tolerance=_INVERSE_TOLERANCE, maxiter=50, quiet=True)
+    x, y = wcs.wcs_world2pix(*world, 0)
+    if wcs.has_distortion:
+        shown = np.isfinite(x) & np.isfinite(y)
+        if shown.any():
+            some = [np.asarray(w)[shown] for w in world]
+            x[shown], y[shown] = wcs.all_world2pix(
+                *some, 0, tolerance=_INVERSE_TOLERANCE, maxiter=50, quiet=True
+            )
     return x, y
 
 

@@ -33,16 +33,25 @@ class Rules(NamedTuple):
     max_level: int
 
 
-class Clusters(NamedTuple):
-    """Final clusters: pixels ``pool[start:stop]``, local threshold, level, number of the initial cluster."""
+class Work(NamedTuple):
+    """Padded image to be divided, with its width, and the work space of the kernels."""
 
-    pool: np.ndarray
-    start: np.ndarray
-    stop: np.ndarray
-    threshold: np.ndarray
-    level: np.ndarray
-    root: np.ndarray
+    values: np.ndarray
+    width: int
+    owner: np.ndarray
     levels: np.ndarray
+    slot: np.ndarray
+    pool: np.ndarray
+
+
+class Part(NamedTuple):
+    """A cluster: pixels ``pool[start:stop]``, local threshold, level, whether it is final."""
+
+    start: int
+    stop: int
+    threshold: float
+    level: int
+    settled: bool
 
 
 @numba.njit(cache=True, nogil=True)
@@ -104,7 +113,6 @@ def _statistics(pixels, values):
 @numba.njit(cache=True, nogil=True)
 def _core(pixels, peak, values, owner, offsets, min_area, number, pool, start):
     """Put the flat top of a cluster, grown to the smallest area by its brightest neighbours, in the pool."""
-    _mark(pixels, values, values[peak] - 1.0, owner)
     for p in pixels:
         owner[p] = _CANDIDATE if values[p] == values[peak] else _NOBODY
     stop = _flood(peak, number, owner, offsets, pool, start)
@@ -156,7 +164,7 @@ def _peaks(pixels, values, width, radius, rise, slot):
     a peak of its own if it stands at least `rise` above this saddle; else it becomes part of the slope.
     Returns the pixels sorted from bright to faint, and for each the index of the peak it belongs to.
     """
-    sorted_pixels = pixels[np.argsort(pixels)]
+    sorted_pixels = np.sort(pixels)
     sorted_pixels = sorted_pixels[np.argsort(-values[sorted_pixels], kind="mergesort")]
     n = len(sorted_pixels)
     hill = np.arange(n)
@@ -193,13 +201,162 @@ def _peaks(pixels, values, width, radius, rise, slot):
 
 
 @numba.njit(cache=True, nogil=True)
-def _extended(pixels, peak, values, owner, offsets, rules, scratch):
+def _is_extended(pixels, peak, values, owner, offsets, rules):
     """Whether the part of a cluster above half of its peak height is larger than a point source can be."""
     if rules.extended_area <= 0 or len(pixels) <= rules.extended_area:
         return False
     number = owner[peak]
     _mark(pixels, values, 0.5 * (rules.threshold + values[peak]), owner)
     owner[peak] = _CANDIDATE
-    area = _flood(peak, number, owner, offsets, scratch, 0)
+    area = _flood(peak, number, owner, offsets, np.empty_like(pixels), 0)
     _give(pixels, number, owner)
     return area > rules.extended_area
+
+
+@numba.njit(cache=True, nogil=True)
+def _main_part(part, pixels, peak, threshold, number, work, offsets, rules):
+    """Part of a cluster above a higher threshold that holds its peak; it is never lost."""
+    _mark(pixels, work.values, threshold, work.owner)
+    if work.owner[peak] == _CANDIDATE:
+        stop = _flood(peak, number, work.owner, offsets, work.pool, part.start)
+        if stop - part.start >= rules.min_area:
+            return Part(part.start, stop, threshold, part.level + 1, False)
+    stop = _core(
+        pixels, peak, work.values, work.owner, offsets, rules.min_area, number, work.pool, part.start
+    )
+    for p in pixels:
+        if work.owner[p] != number and work.values[p] > threshold:
+            work.owner[p] = _CANDIDATE
+    return Part(part.start, stop, part.threshold, part.level + 1, True)
+
+
+@numba.njit(cache=True, nogil=True)
+def _raise_threshold(part, pixels, peak, threshold, rise, tops, number, work, offsets, rules):
+    """Parts of a cluster above a higher threshold, and whether they hold all its significant peaks.
+
+    Without a list of peaks (simple segmentation) every part that rises high enough above
+    the threshold is kept, else those that hold a peak.
+    """
+    parts = [_main_part(part, pixels, peak, threshold, number, work, offsets, rules)]
+    for p in tops:
+        work.slot[p] = 1
+    missing = len(tops)
+    for p in work.pool[parts[0].start : parts[0].stop]:
+        missing -= work.slot[p]
+    start = parts[0].stop
+    for p in pixels:
+        if work.owner[p] != _CANDIDATE:
+            continue
+        stop = _flood(p, number + len(parts), work.owner, offsets, work.pool, start)
+        found = 0
+        highest = threshold
+        for q in work.pool[start:stop]:
+            found += work.slot[q]
+            highest = max(highest, work.values[q])
+        kept = found > 0 if len(tops) > 0 else highest - threshold >= rise
+        if kept and stop - start >= rules.min_area:
+            parts.append(Part(start, stop, threshold, part.level + 1, False))
+            missing -= found
+            start = stop
+        else:
+            _give(work.pool[start:stop], _NOBODY, work.owner)
+    for p in tops:
+        work.slot[p] = 0
+    return parts, missing <= 0
+
+
+@numba.njit(cache=True, nogil=True)
+def _domain_parts(part, sorted_pixels, domain, number, work, rules):
+    """Parts of a cluster that belong to its peaks; the pixels come from bright to faint."""
+    n = len(sorted_pixels)
+    area = np.zeros(n, dtype=np.int64)
+    for k in range(n):
+        area[domain[k]] += 1
+    place = np.full(n, -1, dtype=np.int64)
+    parts = [part]
+    parts.pop()
+    start = part.start
+    for k in range(n):
+        if domain[k] == k and (k == 0 or area[k] >= rules.min_area):
+            place[k] = start
+            parts.append(Part(start, start + area[k], part.threshold, part.level + 1, False))
+            start += area[k]
+    for k in range(n):
+        p = sorted_pixels[k]
+        at = place[domain[k]]
+        work.owner[p] = _NOBODY
+        if at >= 0:
+            work.pool[at] = p
+            place[domain[k]] += 1
+    for i in range(len(parts)):
+        _give(work.pool[parts[i].start : parts[i].stop], number + i, work.owner)
+    return parts
+
+
+@numba.njit(cache=True, nogil=True)
+def _divide(part, number, work, offsets, rules):
+    """Parts of an oversized cluster; none if it is an extended object."""
+    pixels = work.pool[part.start : part.stop].copy()
+    values = work.values
+    peak, mean, deviation = _statistics(pixels, values)
+    nothing = [part]
+    nothing.pop()
+    if _is_extended(pixels, peak, values, work.owner, offsets, rules):
+        _give(pixels, _NOBODY, work.owner)
+        return nothing
+    threshold = max(part.threshold, mean + deviation)
+    rise = max(rules.smallest_rise, rules.min_peak_fraction * (values[peak] - rules.threshold))
+    if rules.kind == SIMPLE:
+        return _raise_threshold(
+            part, pixels, peak, threshold, rise, pixels[:0], number, work, offsets, rules
+        )[0]
+    sorted_pixels, domain = _peaks(pixels, values, work.width, rules.peaks_radius, rise, work.slot)
+    tops = sorted_pixels[domain == np.arange(len(domain))]
+    if rules.kind == COMBO or len(tops) == 1:
+        parts, complete = _raise_threshold(
+            part, pixels, tops[0], threshold, rise, tops, number, work, offsets, rules
+        )
+        if complete or len(tops) == 1:
+            return parts
+    return _domain_parts(part, sorted_pixels, domain, number, work, rules)
+
+
+@numba.njit(cache=True, nogil=True)
+def segment(work, rules):
+    """Segment a padded image whose unusable pixels are -inf.
+
+    Returns the final clusters and, for each, the number (from 0) of the initial cluster it came from.
+    Their pixels stand in ``work.pool``, the level reached by every detected pixel in ``work.levels``.
+    """
+    offsets = _offsets(work.width, rules.corners)
+    number = _FIRST
+    final = [Part(0, 0, 0.0, 0, True)]
+    final.pop()
+    roots = [0]
+    roots.pop()
+    root, end = 0, 0
+    for p in range(len(work.values)):
+        if work.values[p] > rules.threshold:
+            work.owner[p] = _CANDIDATE
+    for p in range(len(work.values)):
+        if work.owner[p] != _CANDIDATE:
+            continue
+        stop = _flood(p, number, work.owner, offsets, work.pool, end)
+        if stop - end < rules.min_area:
+            _give(work.pool[end:stop], _NOBODY, work.owner)
+            continue
+        number += 1
+        stack = [Part(end, stop, rules.threshold, 1, False)]
+        end = stop
+        while len(stack) > 0:
+            part = stack.pop()
+            _give(work.pool[part.start : part.stop], part.level, work.levels)
+            if part.settled or part.stop - part.start <= rules.max_area or part.level >= rules.max_level:
+                final.append(part)
+                roots.append(root)
+            else:
+                parts = _divide(part, number, work, offsets, rules)
+                number += len(parts) + 1
+                stack.extend(parts)
+        root += 1
+    return final, roots

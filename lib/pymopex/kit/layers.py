@@ -157,6 +157,25 @@ def tile_boxes(run: Run, x_key: str = "TILE_XSIZ", y_key: str = "TILE_YSIZ") -> 
     return tiles(grid.naxis1, grid.naxis2, getattr(run.params, x_key), getattr(run.params, y_key))
 
 
-def exists_all(paths: list[str]) -> bool:
-    """Tell whether all files are there."""
-    return all(os.path.exists(path) for path in paths)
+def tile_rows(tiles: list) -> dict[str, list]:
+    """Give the rows of a table of tiles."""
+    return {
+        "name": [os.path.basename(path) for _, path in tiles],
+        "nx": [box.nx for box, _ in tiles],
+        "ny": [box.ny for box, _ in tiles],
+        "offset_x": [box.x0 for box, _ in tiles],
+        "offset_y": [box.y0 for box, _ in tiles],
+    }
+
+
+def coadd_tiles(run: Run, part: str) -> list:
+    """Give the place and the path of each co-added tile."""
+    from pymopex.geometry import Box
+    from pymopex.kit.ipac import read_table
+
+    table = read_table(run.existing("coadd_tiles"))
+    place = zip(*(table.column(key) for key in ("offset_x", "offset_y", "nx", "ny")), strict=True)
+    return [
+        (Box(*(int(value) for value in row)), run.existing(f"coadd_{part}", tile=number))
+        for number, row in enumerate(place, 1)
+    ]

@@ -1,0 +1,345 @@
+"""What one fit sees: the pixels of all frames round a group of sources, and where the sources lie in each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from astropy.wcs import WCS
+
+from pymopex.projection import sky_to_pixel
+
+_STEP = 0.5  # arcsec, of the numerical derivatives of the WCS
+_NOWHERE = -(10**9)
+
+
+@dataclass(frozen=True, eq=False)
+class FrameImage:
+    """One image to be fitted.
+
+    Parameters
+    ----------
+    data : ndarray, shape (ny, nx), float32
+        Surface brightness, NaN = no data.
+    sigma : ndarray, shape (ny, nx), float32
+        1-sigma uncertainty in the unit of `data`.
+    bad : ndarray of bool, shape (ny, nx)
+        True where the pixel must not be used.
+
+    Raises
+    ------
+    ValueError
+        Shapes differ, or an array is not of the stated type in native byte order.
+    """
+
+    data: np.ndarray
+    sigma: np.ndarray
+    bad: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.data.ndim != 2 or not self.data.shape == self.sigma.shape == self.bad.shape:
+            shapes = self.data.shape, self.sigma.shape, self.bad.shape
+            raise ValueError(f"data, sigma and bad must be images of one shape, not {shapes}")
+        if self.data.dtype != np.float32 or self.sigma.dtype != np.float32 or self.bad.dtype != np.bool_:
+            raise ValueError(
+                "data and sigma must be native float32 and bad must be bool, "
+                f"not {self.data.dtype}, {self.sigma.dtype}, {self.bad.dtype}"
+            )
+
+
+class FramePixels(NamedTuple):
+    """Good pixels of one frame in the boxes of a group: value, 1 / sigma^2, 0-based x and y, all 1-D."""
+
+    value: np.ndarray
+    weight: np.ndarray
+    px: np.ndarray
+    py: np.ndarray
+
+
+class GroupData(NamedTuple):
+    """All that the fit of one group of N sources in F frames needs.
+
+    Positions are offsets (u, v) from the start position of each source: arcsec to the east and to the north
+    in the tangent plane there. The place of a source in a frame is linear in them:
+    (rx + J00 u + J01 v, ry + J10 u + J11 v), 0-based pixels.
+
+    Parameters
+    ----------
+    value, weight : ndarray, shape (n_pixels,)
+        Pixel values and 1 / sigma^2, frame after frame.
+    px, py : ndarray of int, shape (n_pixels,)
+        Their places in the frame, 0-based.
+    first : ndarray of int, shape (F + 1,)
+        First pixel of each frame, and the number of pixels.
+    rx, ry : ndarray, shape (F, N)
+        Start position in the frame; NaN if the source has no place in it.
+    jacobian : ndarray, shape (F, N, 2, 2)
+        d(x, y) / d(u, v) [pixel / arcsec].
+    scale : ndarray, shape (F, N)
+        Image unit per microjansky: 1 / (1e12 solid angle of a pixel) for MJy/sr.
+    prf : ndarray of int, shape (F, N)
+        Which PRF of the table.
+    box_x, box_y : ndarray of int, shape (F, N)
+        Lower left pixel of the fit box.
+    fit_x, fit_y : int
+        Size of the fit box.
+
+    Notes
+    -----
+    With the distortion of IRAC the linear form is exact to below 1e-4 pixel for shifts below a pixel. After a
+    larger shift, compute places, Jacobians and pixels anew at the fitted position and fit again.
+    """
+
+    value: np.ndarray
+    weight: np.ndarray
+    px: np.ndarray
+    py: np.ndarray
+    first: np.ndarray
+    rx: np.ndarray
+    ry: np.ndarray
+    jacobian: np.ndarray
+    scale: np.ndarray
+    prf: np.ndarray
+    box_x: np.ndarray
+    box_y: np.ndarray
+    fit_x: int
+    fit_y: int
+
+    @property
+    def n_sources(self) -> int:
+        """Number of sources N."""
+        return self.rx.shape[1]
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames F."""
+        return self.rx.shape[0]
+
+    def take(self, sources: Sequence[int] | np.ndarray) -> GroupData:
+        """Give the same pixels with these sources; one that is named twice appears twice."""
+        index = np.asarray(sources, dtype=np.intp)
+
+        def some(a: np.ndarray) -> np.ndarray:
+            return np.ascontiguousarray(a[:, index])
+
+        return self._replace(
+            rx=some(self.rx),
+            ry=some(self.ry),
+            jacobian=some(self.jacobian),
+            scale=some(self.scale),
+            prf=some(self.prf),
+            box_x=some(self.box_x),
+            box_y=some(self.box_y),
+        )
+
+
+@numba.njit(cache=True, nogil=True)
+def fit_box(x: np.ndarray, size: int) -> np.ndarray:
+    """First pixel of the box of `size` pixels that is nearest to the positions; far away for NaN.
+
+    Parameters
+    ----------
+    x : ndarray
+        Positions along one axis, float64, 0-based.
+    size : int
+        Pixels of the box; of an even box the side nearer to the source gets the extra pixel.
+
+    Returns
+    -------
+    ndarray of int, shape of `x`
+        First pixel; the box is not clipped to the frame.
+    """
+    out = np.empty(x.shape, np.int64)
+    for i in range(x.size):
+        at = x.flat[i]
+        out.flat[i] = math.floor(at - 0.5 * (size - 1) + 0.5) if abs(at) < -_NOWHERE else _NOWHERE
+    return out
+
+
+@numba.njit(cache=True, nogil=True)
+def _gather(
+    data: np.ndarray,
+    sigma: np.ndarray,
+    bad: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    fit_x: int,
+    fit_y: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    ny, nx = data.shape
+    box_x, box_y = fit_box(x, fit_x), fit_box(y, fit_y)
+    most = min(box_x.size * fit_x * fit_y, nx * ny)
+    value, weight = np.empty(most), np.empty(most)
+    px, py = np.empty(most, np.int32), np.empty(most, np.int32)
+    count = 0
+    for row in range(max(0, box_y.min()), min(ny, box_y.max() + fit_y)):
+        start, end = nx, 0
+        for n in range(box_x.size):
+            if 0 <= row - box_y[n] < fit_y:
+                start, end = min(start, box_x[n]), max(end, box_x[n] + fit_x)
+        for column in range(max(0, start), min(nx, end)):
+            s = np.float64(sigma[row, column])
+            if bad[row, column] or not (s > 0.0 and math.isfinite(s) and math.isfinite(data[row, column])):
+                continue
+            for n in range(box_x.size):
+                if 0 <= row - box_y[n] < fit_y and 0 <= column - box_x[n] < fit_x:
+                    value[count], weight[count] = data[row, column], 1.0 / (s * s)
+                    px[count], py[count] = column, row
+                    count += 1
+                    break
+    return value[:count].copy(), weight[:count].copy(), px[:count].copy(), py[:count].copy()
+
+
+def gather_frame(image: FrameImage, x: np.ndarray, y: np.ndarray, fit_x: int, fit_y: int) -> FramePixels:
+    """Collect the pixels of one frame for one group.
+
+    Parameters
+    ----------
+    image : FrameImage
+        The frame.
+    x, y : ndarray, shape (N,)
+        Places of the sources [0-based pixel], NaN for a source that has none; they may lie outside the frame.
+    fit_x, fit_y : int
+        Size of the fit box.
+
+    Returns
+    -------
+    FramePixels
+        Pixels in the union of the boxes that are not bad, finite, and have sigma > 0.
+    """
+    return FramePixels(
+        *_gather(
+            image.data,
+            image.sigma,
+            image.bad,
+            np.ascontiguousarray(x, dtype=float),
+            np.ascontiguousarray(y, dtype=float),
+            fit_x,
+            fit_y,
+        )
+    )
+
+
+def join_frames(
+    pixels: Sequence[FramePixels],
+    x: np.ndarray,
+    y: np.ndarray,
+    jacobian: np.ndarray,
+    scale: np.ndarray,
+    prf: np.ndarray,
+    fit_size: tuple[int, int],
+) -> GroupData:
+    """Put the pixels of all frames together for the fit of one group.
+
+    Parameters
+    ----------
+    pixels : sequence of FramePixels, length F
+        From `gather_frame`, with the same positions and fit size.
+    x, y : ndarray, shape (F, N)
+        Places of the sources in the frames [0-based pixel].
+    jacobian : ndarray, shape (F, N, 2, 2)
+        d(x, y) / d(u, v) [pixel / arcsec].
+    scale : ndarray, shape (F, N)
+        Image unit per microjansky.
+    prf : ndarray of int, shape (F, N)
+        Which PRF of the table.
+    fit_size : (fit_x, fit_y)
+        Size of the fit box.
+
+    Returns
+    -------
+    GroupData
+        Ready for the fit.
+
+    Raises
+    ------
+    ValueError
+        No frames or sources, or shapes that do not agree.
+    """
+    x, y = np.ascontiguousarray(x, dtype=float), np.ascontiguousarray(y, dtype=float)
+    shape = x.shape
+    if x.ndim != 2 or 0 in shape or len(pixels) != shape[0]:
+        raise ValueError(
+            f"a group needs frames and sources: {len(pixels)} frames, positions of shape {shape}"
+        )
+    for name, array, want in (
+        ("y", y, shape),
+        ("jacobian", jacobian, (*shape, 2, 2)),
+        ("scale", scale, shape),
+        ("prf", prf, shape),
+    ):
+        if np.shape(array) != want:
+            raise ValueError(f"{name} must have shape {want}, not {np.shape(array)}")
+    value, weight, px, py = (np.concatenate(column) for column in zip(*pixels, strict=True))
+    first = np.concatenate([[0], np.cumsum([len(piece.value) for piece in pixels])]).astype(np.int64)
+    placed = np.isfinite(y)
+    return GroupData(
+        value=value,
+        weight=weight,
+        px=px,
+        py=py,
+        first=first,
+        rx=np.ascontiguousarray(np.where(placed, x, np.nan)),
+        ry=np.ascontiguousarray(y),
+        jacobian=np.ascontiguousarray(jacobian, dtype=float),
+        scale=np.ascontiguousarray(scale, dtype=float),
+        prf=np.ascontiguousarray(prf, dtype=np.int64),
+        box_x=fit_box(x, fit_size[0]),
+        box_y=fit_box(y, fit_size[1]),
+        fit_x=int(fit_size[0]),
+        fit_y=int(fit_size[1]),
+    )
+
+
+def offset_sky(
+    ra: np.ndarray, dec: np.ndarray, u: np.ndarray, v: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Position at an offset in the tangent plane.
+
+    Parameters
+    ----------
+    ra, dec : ndarray
+        Where the plane touches the sky [deg].
+    u, v : ndarray, same shape
+        Offsets to the east and to the north [arcsec].
+
+    Returns
+    -------
+    ra, dec : ndarray
+        Position [deg], right ascension in 0 to 360.
+    """
+    a, d = np.radians(ra), np.radians(dec)
+    xi, eta = np.radians(np.asarray(u) / 3600.0), np.radians(np.asarray(v) / 3600.0)
+    across = np.cos(d) - eta * np.sin(d)
+    new_ra = np.degrees(a + np.arctan2(xi, across)) % 360.0
+    return new_ra, np.degrees(np.arctan2(np.sin(d) + eta * np.cos(d), np.hypot(xi, across)))
+
+
+def place_sources(wcs: WCS, ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Place sources in one frame, with the full WCS.
+
+    Parameters
+    ----------
+    wcs : astropy.wcs.WCS
+        WCS of the frame, equatorial.
+    ra, dec : ndarray, shape (N,)
+        Positions [deg].
+
+    Returns
+    -------
+    x, y : ndarray, shape (N,)
+        Places [0-based pixel], NaN where the projection has none.
+    jacobian : ndarray, shape (N, 2, 2)
+        d(x, y) / d(u, v), with u, v in arcsec to the east and to the north [pixel / arcsec].
+    """
+    ra, dec = np.atleast_1d(np.asarray(ra, dtype=float)), np.atleast_1d(np.asarray(dec, dtype=float))
+    steps = np.array([(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)]) * _STEP
+    around = offset_sky(ra, dec, steps[:, :1] + 0 * ra, steps[:, 1:] + 0 * ra)
+    x, y = (p.reshape(5, -1) for p in sky_to_pixel(wcs, around[0].ravel(), around[1].ravel()))
+    slopes = [[p[1] - p[2], p[3] - p[4]] for p in (x, y)]
+    jacobian = np.moveaxis(np.array(slopes), 2, 0) / (2 * _STEP)
+    return x[0], y[0], jacobian

@@ -1,0 +1,215 @@
+"""The job of the PRF fit: a block of sources, in all frames that hold them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pymopex.fit_data import FrameImage, GroupData, gather_frame, join_frames, place_sources
+from pymopex.fitting import FitSettings, GroupFit, fit_group
+from pymopex.grouping import Groups
+from pymopex.kit.images import FatalBits, FrameFiles, read_frame, read_header, read_image
+from pymopex.kit.prfs import load_table
+
+if TYPE_CHECKING:
+    from pymopex.prf import PRFMap, PRFTable
+
+_TOLERANCE = 0.1  # of the model: by how much a PRF may be wrong at a pixel without it being called a hit
+_FEWEST = 4  # frames that a source needs before single pixels are dropped
+
+
+@dataclass(frozen=True)
+class FitJob:
+    """One block: which sources, in which frames, and how.
+
+    Positions in degrees and fluxes in microjansky are those of all sources; `members` are the sources of the block.
+    """
+
+    ra: np.ndarray
+    dec: np.ndarray
+    flux: np.ndarray
+    group: np.ndarray
+    members: np.ndarray
+    frames: tuple[FrameFiles, ...]
+    bits: FatalBits
+    refined: bool
+    fit_size: np.ndarray
+    n_edge: int
+    settings: FitSettings
+    robust: float
+    table: str
+    images: tuple[str, ...] = ()
+    snr_box: int = 3
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The fit of one group and what its rows need besides: noise in the box, mean scale, central PRF value."""
+
+    members: np.ndarray
+    fit: GroupFit
+    box_variance: np.ndarray
+    scale: np.ndarray
+    central: np.ndarray
+    dropped: int
+
+
+def fit_block(job: FitJob) -> list[Fitted]:
+    """Fit the groups of a block.
+
+    Notes
+    -----
+    With known fluxes (from an earlier pass) every frame is freed of all sources first, and each group gets its own
+    model back: so the wings of neighbours that are not in the group do not enter its fit.
+    """
+    table, where, central = load_table(job.table)
+    groups = [job.members[part] for part in Groups(job.group[job.members], 0).members]
+    pieces: list[list[Any]] = [[] for _ in groups]
+    for number, files in enumerate(job.frames):
+        _collect(job, number, files, table, where, groups, pieces)
+    results = []
+    for members, parts in zip(groups, pieces, strict=True):
+        if parts:
+            results.append(_fit(job, members, parts, table, central))
+    return results
+
+
+def _collect(job: FitJob, number: int, files: FrameFiles, table: PRFTable, where: PRFMap, groups, pieces) -> None:
+    """Add the pixels of one frame to each group that it holds."""
+    header = read_header(files.image)
+    wcs, shape = _wcs(header, job.refined), (header["NAXIS2"], header["NAXIS1"])
+    near = near_frame(wcs, shape, job.ra, job.dec)
+    if not near.size:
+        return
+    x, y, jacobian = place_sources(wcs, job.ra[near], job.dec[near])
+    inside = _inside(x, y, shape, job.n_edge)
+    place = {int(source): i for i, source in enumerate(near)}
+    chosen = []
+    for g, members in enumerate(groups):
+        rows = [place[int(m)] for m in members if int(m) in place]
+        if len(rows) == len(members) and inside[rows].any():
+            chosen.append((g, np.array(rows)))
+    if not chosen:
+        return
+    scale, prf = _scale(wcs, x, y), where.index_at(x, y)
+    image = _image(job, number, files, table, (x, y, scale, prf, near))
+    for g, rows in chosen:
+        size = job.fit_size[groups[g]].max(axis=0)
+        pixels = gather_frame(image, x[rows], y[rows], int(size[0]), int(size[1]))
+        if pixels.value.size:
+            pieces[g].append((pixels, x[rows], y[rows], jacobian[rows], scale[rows], prf[rows]))
+
+
+def _wcs(header: Any, refined: bool) -> Any:
+    from pymopex.geometry import frame_wcs
+
+    return frame_wcs(header, refined=refined)
+
+
+def near_frame(wcs: Any, shape: tuple[int, int], ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
+    """Give the sources whose light may reach the frame."""
+    from pymopex.projection import unit_vectors
+
+    centre = wcs.all_pix2world([[shape[1] / 2, shape[0] / 2]], 0)[0]
+    edge = wcs.all_pix2world([[-20.0, -20.0]], 0)[0]
+    c, e = (unit_vectors(*point) for point in (centre, edge))
+    directions = unit_vectors(ra, dec)
+    return np.flatnonzero(c @ directions >= c @ e)
+
+
+def _inside(x: np.ndarray, y: np.ndarray, shape: tuple[int, int], n_edge: int) -> np.ndarray:
+    ny, nx = shape
+    return (x >= n_edge) & (x <= nx - 1 - n_edge) & (y >= n_edge) & (y <= ny - 1 - n_edge)
+
+
+def _scale(wcs: Any, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Give MJy/sr per microjansky at each place, by the solid angle of the pixel there."""
+    from pymopex.geometry import pixel_solid_angle
+    from pymopex.units import ujy_per_mjysr
+
+    return 1 / np.asarray(ujy_per_mjysr(pixel_solid_angle(wcs, x, y)))
+
+
+def _image(job: FitJob, number: int, files: FrameFiles, table: PRFTable, places: tuple) -> FrameImage:
+    from pymopex.residuals import render
+
+    frame = read_frame(files, job.bits)
+    data, bad = frame.data, frame.bad
+    if job.images:
+        data = read_image(job.images[number], dtype=np.float32)[0]
+        bad = bad | ~np.isfinite(data)
+    x, y, scale, prf, near = places
+    if np.any(job.flux[near] != 0):
+        data = (data - render(x, y, job.flux[near] * scale, prf, table, data.shape)).astype(np.float32)
+    sigma = frame.sigma if frame.sigma is not None else np.ones_like(data)
+    return FrameImage(data, sigma, bad)
+
+
+def _fit(job: FitJob, members: np.ndarray, parts: list, table: PRFTable, central: np.ndarray) -> Fitted:
+    from pymopex.fit_kernels import model_values
+
+    pixels, *columns = zip(*parts, strict=True)
+    x, y, jacobian, scale, prf = (np.array(column) for column in columns)
+    size = job.fit_size[members].max(axis=0)
+    group = join_frames(pixels, x, y, jacobian, scale, prf, (int(size[0]), int(size[1])))
+    known = job.flux[members]
+    if np.any(known != 0):
+        own = np.append(np.column_stack([0 * known, 0 * known, known]).ravel(), 0.0)
+        group = group._replace(value=group.value + model_values(group, table, own))
+    fit = fit_group(group, table, job.settings)
+    group, dropped = _without_hits(group, fit, table, job.robust)
+    if dropped:
+        fit = fit_group(group, table, job.settings)
+    variance = _box_variance(group, job.snr_box)
+    return Fitted(members, fit, variance, _mean(scale), _mean(central[prf]), dropped)
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    return np.nanmean(np.where(np.isfinite(values), values, np.nan), axis=0) if len(values) else values
+
+
+def _without_hits(group: GroupData, fit: GroupFit, table: PRFTable, robust: float) -> tuple[GroupData, int]:
+    """Drop single pixels that lie far off the model: hits that no mask holds.
+
+    Notes
+    -----
+    A pixel is dropped if it is more than `robust` times the quadrature sum of its uncertainty and a tenth of the
+    model there off the fit, so that an imperfect PRF at a bright star loses none.
+    """
+    from pymopex.fit_kernels import model_values
+
+    if not robust or group.n_frames < _FEWEST or not np.isfinite(fit.chi2) or not fit.n_ps:
+        return group, 0
+    chosen = [s for s in fit.sources if np.isfinite(s.flux)]
+    model_group = group.take([s.parent for s in chosen])
+    parameters = np.array([value for s in chosen for value in (s.u, s.v, s.flux)] + [0.0])
+    stars = model_values(model_group, table, parameters)
+    off = group.value - stars - fit.background
+    limit = robust * np.sqrt(1 / group.weight + (_TOLERANCE * stars) ** 2)
+    keep = np.abs(off) <= limit
+    if keep.all() or keep.sum() < 0.8 * keep.size:
+        return group, 0
+    frame = np.repeat(np.arange(group.n_frames), np.diff(group.first))[keep]
+    counts = np.bincount(frame, minlength=group.n_frames)
+    kept = {name: np.ascontiguousarray(getattr(group, name)[keep]) for name in ("value", "weight", "px", "py")}
+    first = np.concatenate([[0], np.cumsum(counts)]).astype(group.first.dtype)
+    return group._replace(first=first, **kept), int((~keep).sum())
+
+
+def _box_variance(group: GroupData, box: int) -> np.ndarray:
+    """Variance of the sum of a box of pixels at each source, of the mean of all frames [image unit squared]."""
+    frame = np.repeat(np.arange(group.n_frames), np.diff(group.first))
+    half = box // 2
+    out = np.full(group.n_sources, np.nan)
+    for n in range(group.n_sources):
+        dx = np.abs(group.px - np.rint(group.rx[frame, n]))
+        dy = np.abs(group.py - np.rint(group.ry[frame, n]))
+        near = (dx <= half) & (dy <= half)
+        frames = np.unique(frame[near]).size
+        if frames:
+            out[n] = np.mean(1 / group.weight[near]) * box * box / frames
+    return out
+
+

@@ -1,0 +1,180 @@
+"""Rows of the extraction table from the fits of the groups."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pymopex.fit_data import offset_sky
+from pymopex.fitting import Deblend, FitStatus
+from pymopex.kit.images import read_image
+from pymopex.snr import fit_snr
+
+if TYPE_CHECKING:
+    from pymopex.kit.fit_blocks import Fitted
+    from pymopex.kit.task import Run
+
+_ARCSEC = 3600.0
+
+
+def table_rows(run: Run, sources: Any, found: list[Fitted]) -> dict[str, Any]:
+    """Give the columns of ``extract_raw.tbl``, in the order of the detections."""
+    grid = run.fiducial("mosaic_fif" if os.path.exists(run.path("mosaic_fif")) else "fif")
+    noise = _noise_maps(run)
+    rows = [row for fitted in found for row in _group_rows(run, sources, fitted)]
+    rows.sort(key=lambda row: (row["detid"], row["added"]))
+    data: dict[str, Any] = {name: np.array([row[name] for row in rows]) for name in _NAMES}
+    ra, dec = np.asarray(data["RA"], float), np.asarray(data["Dec"], float)
+    pixel = grid.wcs().all_world2pix(np.column_stack([ra, dec]), 1) if rows else np.zeros((0, 2))
+    data["srcid"] = np.arange(1, len(rows) + 1)
+    data["x"], data["y"] = pixel[:, 0], pixel[:, 1]
+    _pixel_errors(grid, data, rows)
+    data["SNR"] = np.array([_snr(run, row, x, y, noise, grid) for row, (x, y) in zip(rows, pixel, strict=True)])
+    return data
+
+
+_NAMES = (
+    *("detid", "N_PS", "RA", "delta_RA", "Dec", "delta_Dec", "delta_RAD", "flux", "delta_flux", "bckgrnd"),
+    *("chi2/dof", "ps_chi2/dof", "status", "FitX", "FitY", "n_frames", "deblend"),
+)
+
+
+def _group_rows(run: Run, sources: Any, fitted: Fitted) -> list[dict[str, Any]]:
+    rows = []
+    for number, fit in enumerate(fitted.fit.sources):
+        if fit.status is FitStatus.TOO_FEW_PIXELS:
+            continue
+        source = int(fitted.members[fit.parent])
+        ra, dec = (float(v) for v in offset_sky(sources.ra[source], sources.dec[source], fit.u, fit.v))
+        across = np.cos(np.radians(dec)) * _ARCSEC
+        cov = fit.covariance
+        rows.append(
+            {
+                "detid": int(sources.detid[source]),
+                "added": number >= len(fitted.members),
+                "N_PS": fitted.fit.n_ps,
+                "RA": ra,
+                "delta_RA": _root(cov[0, 0]) / across,
+                "Dec": dec,
+                "delta_Dec": _root(cov[1, 1]) / _ARCSEC,
+                "delta_RAD": cov[0, 1] / across / _ARCSEC,
+                "flux": fit.flux,
+                "delta_flux": _root(cov[2, 2]),
+                "bckgrnd": fitted.fit.background,
+                "chi2/dof": fitted.fit.chi2_dof,
+                "ps_chi2/dof": fit.ps_chi2_dof,
+                "status": fit.status.legacy,
+                "FitX": int(sources.fit_size[source, 0]),
+                "FitY": int(sources.fit_size[source, 1]),
+                "n_frames": fit.n_frames,
+                "deblend": _letters(run, sources, fitted, source, ra, dec),
+                "covariance": cov[:2, :2],
+                "scale": float(fitted.scale[fit.parent]),
+                "box_variance": float(fitted.box_variance[fit.parent]),
+                "central": float(fitted.central[fit.parent]),
+            }
+        )
+    return rows
+
+
+def _root(value: float) -> float:
+    return float(np.sqrt(value)) if value > 0 else float("nan")
+
+
+def _letters(run: Run, sources: Any, fitted: Fitted, source: int, ra: float, dec: float) -> str:
+    letters = ""
+    if len(fitted.members) > 1:
+        letters += Deblend.PASSIVE
+    if any(fit.added for fit in fitted.fit.sources):
+        letters += Deblend.ACTIVE
+    if fitted.fit.capped:
+        letters += Deblend.CAPPED
+    if _moved(run, sources, source, ra, dec):
+        letters += Deblend.OUTSIDE
+    return letters or str(Deblend.NONE)
+
+
+def _moved(run: Run, sources: Any, source: int, ra: float, dec: float) -> bool:
+    p = run.params
+    if p.MaxShift_X is None and p.MaxShift_Y is None:
+        return False
+    limit = max(p.MaxShift_X or 0, p.MaxShift_Y or 0) * _frame_pixel(run)
+    east = (ra - sources.start_ra[source]) * np.cos(np.radians(dec)) * _ARCSEC
+    north = (dec - sources.start_dec[source]) * _ARCSEC
+    return bool(np.hypot(east, north) > limit)
+
+
+def _frame_pixel(run: Run) -> float:
+    """Side of a frame's pixel [arcsec]."""
+    from pymopex.geometry import frame_wcs, pixel_solid_angle
+    from pymopex.kit.images import read_header
+
+    header = read_header(run.frames()[0].image)
+    centre = np.array([header["NAXIS1"] / 2]), np.array([header["NAXIS2"] / 2])
+    omega = pixel_solid_angle(frame_wcs(header, refined=run.params.USE_REFINED_POINTING), *centre)
+    return float(np.degrees(np.sqrt(omega[0])) * _ARCSEC)
+
+
+def _pixel_errors(grid: Any, data: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    """Turn the covariance of the sky offsets to the axes of the mosaic."""
+    from pymopex.fit_data import place_sources
+
+    if not rows:
+        data["delta_x"] = data["delta_y"] = data["delta_xy"] = np.zeros(0)
+        return
+    _, _, jacobian = place_sources(grid.wcs(), np.asarray(data["RA"], float), np.asarray(data["Dec"], float))
+    covariance = np.array([row["covariance"] for row in rows])
+    turned = jacobian @ covariance @ np.swapaxes(jacobian, 1, 2)
+    with np.errstate(invalid="ignore"):
+        data["delta_x"], data["delta_y"] = np.sqrt(turned[:, 0, 0]), np.sqrt(turned[:, 1, 1])
+    data["delta_xy"] = turned[:, 0, 1]
+
+
+def _noise_maps(run: Run) -> list:
+    """Read the measured noise of the tiles, if the SNR column is to use it."""
+    from pymopex.kit.layers import coadd_tiles
+
+    if run.params.use_data_unc_for_fitted_SNR or not os.path.exists(run.path("coadd_tiles")):
+        return []
+    boxes = [box for box, _ in coadd_tiles(run, "image")]
+    paths = [run.path("tile_noise", tile=number) for number in range(1, len(boxes) + 1)]
+    return [(box, read_image(path)[0]) for box, path in zip(boxes, paths, strict=True) if os.path.exists(path)]
+
+
+def _snr(run: Run, row: dict[str, Any], x: float, y: float, noise: list, grid: Any) -> float:
+    """Give the SNR of a row by the recipe of the namelist.
+
+    Notes
+    -----
+    Recipes 0 and 2 work on the mosaic, where the noise is measured; 1 works on the frames and takes the noise of the
+    mean of all frames. Without noise tiles, recipe 1 is taken.
+    """
+    p = run.params
+    recipe = int(p.Use_Photerr_for_SNR)
+    if recipe == 1 or not noise or p.use_data_unc_for_fitted_SNR:
+        variance = row["box_variance"]
+        return row["flux"] * row["scale"] / np.sqrt(variance) if variance > 0 else float("nan")
+    sigma = _at(noise, x, y)
+    per_ujy = 1 / (_SQUARE_DEGREE_UJY * abs(grid.cdelt1 * grid.cdelt2))
+    shrink = row["scale"] / per_ujy  # mosaic pixel area over frame pixel area
+    return fit_snr(
+        recipe,
+        row["flux"] * per_ujy,
+        np.full((3, 3), sigma),
+        noise_pixels=1 / max(row["central"] * shrink, 1e-30),
+        gain=p.Gain_for_SNR,
+        coverage=max(row["n_frames"], 1),
+    )
+
+
+_SQUARE_DEGREE_UJY = 1e12 * (np.pi / 180) ** 2
+
+
+def _at(maps: list, x: float, y: float) -> float:
+    for box, image in maps:
+        column, row = round(x) - 1 - box.x0, round(y) - 1 - box.y0
+        if 0 <= column < box.nx and 0 <= row < box.ny:
+            return float(image[row, column])
+    return float("nan")
