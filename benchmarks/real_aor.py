@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
-
 from pymopex.comparison import spread
 from pymopex.kit.ipac import read_table
 
@@ -112,12 +111,16 @@ def residual_figures(out: Path) -> None:
         stars[box] |= np.hypot(xx[box] - a, yy[box] - b) < reach
     sky = ~stars & (coverage > 15) & np.isfinite(residual)
     print(f"residual, star-free sky at coverage > 15: robust rms {spread(residual[sky]).width:.5f} MJy/sr")
-    order = [i for i in np.argsort(-flux) if flux[i] < 60000 and coverage[int(y[i]) - 1, int(x[i]) - 1] > 15][:20]
+    order = [i for i in np.argsort(-flux) if flux[i] < 60000 and coverage[int(y[i]) - 1, int(x[i]) - 1] > 15][
+        :20
+    ]
     shares = []
     for i in order:
         near = np.hypot(xx - (x[i] - 1), yy - (y[i] - 1)) < 5
         shares.append(np.nanstd(residual[near]) / np.nanmax(mosaic[near]))
-    print(f"residual rms within 3 arcsec of the 20 brightest unsaturated stars: median {np.median(shares):.4f} of the peak")
+    print(
+        f"residual rms within 3 arcsec of the 20 brightest unsaturated stars: median {np.median(shares):.4f} of the peak"
+    )
 
 
 def main() -> None:
@@ -139,7 +142,19 @@ def main() -> None:
         f"ARRAY_CORR_IMAGE={data / 'cal' / 'ch1_photcorr_ap_5.fits'}",
     ]
     started = time.monotonic()
-    run("flow.sh", *flags, "-m", str(prf / "prfmap.tbl"), "-P", str(kernel), "-O", str(out), *extra, *sys.argv[3:], *names)
+    run(
+        "flow.sh",
+        *flags,
+        "-m",
+        str(prf / "prfmap.tbl"),
+        "-P",
+        str(kernel),
+        "-O",
+        str(out),
+        *extra,
+        *sys.argv[3:],
+        *names,
+    )
     print(f"wall time of the flow: {time.monotonic() - started:.1f} s")
     for figures in (
         overlap_figures,

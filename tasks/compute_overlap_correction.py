@@ -19,7 +19,9 @@ def run(run: Run) -> None:
 
     p, frames = run.params, run.frames()
     chosen = layers(run)
-    how = OverlapParams(p.TOP_THRESHOLD, p.BOTTOM_THRESHOLD, p.MIN_IMG_NUM, p.WEIGHT, p.USE_SPARSE_FOR_MANY_FILES)
+    how = OverlapParams(
+        p.TOP_THRESHOLD, p.BOTTOM_THRESHOLD, p.MIN_IMG_NUM, p.WEIGHT, p.USE_SPARSE_FOR_MANY_FILES
+    )
     number = {files.index: n for n, files in enumerate(frames)}
     tiles = _tiles(run)
     jobs: list[Any] = [(box, part, [number[layer.files.index] for layer in part], None, 0.0)
@@ -74,7 +76,9 @@ def _report(run: Run, frames, result, quiet: bool) -> None:
     run.note(f"{len(frames)} offsets, rms {spread:.5f} image units, {groups} connected groups")
     alone = [files.image for files, flag in zip(frames, result.bad, strict=True) if flag]
     if alone and not quiet:
-        run.note(f"Warning: {len(alone)} frames overlap no other and keep their level: {', '.join(alone[:5])}")
+        run.note(
+            f"Warning: {len(alone)} frames overlap no other and keep their level: {', '.join(alone[:5])}"
+        )
 
 
 def _apply(run: Run, frames, offsets) -> None:

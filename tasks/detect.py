@@ -89,7 +89,6 @@ def _job(run: Run, number: int) -> _Job:
 
 def _detect(job: _Job) -> dict[str, Any]:
     import numpy as np
-
     from pymopex.background import MedianWindow
     from pymopex.detection import detect
     from pymopex.noise import gaussian_noise
@@ -127,7 +126,6 @@ def _merge(boxes: list, found: list[dict[str, Any]]) -> dict[str, Any]:
 def _write_pixels(run: Run, tiles: list, jobs: list[_Job]) -> None:
     """Write the table of all detected pixels."""
     import numpy as np
-
     from pymopex import columns
 
     rows: dict[str, list] = {"srcid": [], "x": [], "y": [], "value": []}

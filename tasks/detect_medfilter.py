@@ -23,7 +23,6 @@ def run(run: Run) -> None:
 
 def _filter_tile(job: Any) -> str:
     import numpy as np
-
     from pymopex.background import background
 
     source, target, how, stamp = job

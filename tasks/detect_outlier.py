@@ -33,7 +33,6 @@ def run(run: Run) -> None:
 
 def _map_frame(job: Any) -> int:
     import numpy as np
-
     from pymopex.detection import detection_map
 
     source, target, how, stamp = job

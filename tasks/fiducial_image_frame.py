@@ -32,7 +32,9 @@ def run(run: Run) -> None:
         write_fif(temporary, frame, "Output from Fiducial_Image_Frame")
     run.keep(path)
     write_table_whole(run, run.path("header_list"), columns.HEADER_LIST, _header_rows(frames, headers, wcss))
-    run.note(f"{len(frames)} frames; fiducial frame of {frame.naxis1} x {frame.naxis2} pixels of the frames' size")
+    run.note(
+        f"{len(frames)} frames; fiducial frame of {frame.naxis1} x {frame.naxis2} pixels of the frames' size"
+    )
 
 
 def _header_rows(frames, headers, wcss) -> dict[str, list]:

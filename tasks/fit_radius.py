@@ -19,7 +19,6 @@ def run(run: Run) -> None:
     the mosaic's; it is odd and at least 3.
     """
     import numpy as np
-
     from pymopex import columns
     from pymopex.fitradius import fit_radius
     from pymopex.kit.ipac import read_table
@@ -45,7 +44,6 @@ def run(run: Run) -> None:
 def _ratio(run: Run) -> float:
     """Mosaic pixel over frame pixel."""
     import numpy as np
-
     from pymopex.geometry import frame_wcs, pixel_solid_angle
     from pymopex.kit.images import read_header
 

@@ -25,7 +25,6 @@ def run(run: Run) -> None:
 def map_noise(job: Any) -> str:
     """Write the noise map of one image."""
     import numpy as np
-
     from pymopex.noise import gaussian_noise
 
     source, target, how, stamp = job

@@ -14,7 +14,9 @@ def check(run: Run) -> list[str]:
     """Name missing correction images."""
     problems = []
     if not run.params.ARRAY_CORR_IMAGE:
-        problems.append(f"{run.settings.namelist.path}: ARRAY_CORR_IMAGE: no array-location correction image is given")
+        problems.append(
+            f"{run.settings.namelist.path}: ARRAY_CORR_IMAGE: no array-location correction image is given"
+        )
     for key in ("ARRAY_CORR_IMAGE", "ARRAY_PIXAREA_IMAGE"):
         if getattr(run.params, key):
             try:
@@ -47,13 +49,14 @@ def run(run: Run) -> None:
 
 def _relative_area(run: Run, shape: tuple[int, int]) -> Any:
     import numpy as np
-
     from pymopex.geometry import frame_wcs, pixel_solid_angle
 
     if run.params.ARRAY_PIXAREA_IMAGE:
         area, _ = read_image(run.calibration("ARRAY_PIXAREA_IMAGE"), dtype="f8")
         if area.shape != shape:
-            raise InputError(f"{run.calibration('ARRAY_PIXAREA_IMAGE')}: is not of the size of ARRAY_CORR_IMAGE")
+            raise InputError(
+                f"{run.calibration('ARRAY_PIXAREA_IMAGE')}: is not of the size of ARRAY_CORR_IMAGE"
+            )
         return area
     wcs = frame_wcs(read_header(run.frames()[0].image), refined=run.params.USE_REFINED_POINTING)
     y, x = np.mgrid[: shape[0], : shape[1]]

@@ -41,7 +41,9 @@ def _job(run: Run, layer: Layer, grid) -> InterpolationJob:
     base = layer.files.base
     image = run.existing("arraycorr", base=base)
     rmask = run.path("rmask", base=base) if run.settings.triggered("mosaic_reinterp") else layer.files.rmask
-    files = replace(layer.files, image=image, sigma="", rmask=rmask if rmask and os.path.exists(rmask) else "")
+    files = replace(
+        layer.files, image=image, sigma="", rmask=rmask if rmask and os.path.exists(rmask) else ""
+    )
     part = run.path("arraycorr", base=f"interp_{base}")
     covg = run.path("arraycorr", base=f"interp_{base}_covg")
     refined = run.params.USE_REFINED_POINTING
@@ -51,7 +53,6 @@ def _job(run: Run, layer: Layer, grid) -> InterpolationJob:
 def _coadd(run: Run, grid, corrected: list[Layer]) -> str:
     import numpy as np
     from astropy.io import fits
-
     from pymopex.coadd import coadd
     from pymopex.geometry import Box
     from pymopex.tiling import tiles

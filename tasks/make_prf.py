@@ -48,7 +48,9 @@ def run(run: Run) -> None:
         write_prf_map(temporary, PrfMapTable([os.path.basename(t) for t in targets], regions, shapes[0]))
     kernel = _kernel(run, targets[_central(files, p.Array_Size)], stamp)
     run.keep(*targets, table, kernel)
-    run.note(f"{len(targets)} PRFs, {shapes[0][0]} x {shapes[0][1]} samples each; map {table}; kernel {kernel}")
+    run.note(
+        f"{len(targets)} PRFs, {shapes[0][0]} x {shapes[0][1]} samples each; map {table}; kernel {kernel}"
+    )
 
 
 def _files(run: Run) -> list[tuple[str, int, int]]:

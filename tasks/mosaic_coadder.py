@@ -45,11 +45,18 @@ def _wanted(run: Run) -> list[str]:
 
 
 def _write_lists(run: Run, members: list, wanted: list[str]) -> None:
-    lines = [f"{n} {len(part)} {' '.join(str(layer.files.index) for layer in part)}" for n, part in enumerate(members, 1)]
+    lines = [
+        f"{n} {len(part)} {' '.join(str(layer.files.index) for layer in part)}"
+        for n, part in enumerate(members, 1)
+    ]
     write_text(run.path("coadd_tile_bcd"), "\n".join(lines) + "\n")
     run.keep(run.path("coadd_tile_bcd"))
     numbers = range(1, len(members) + 1)
-    for product, part in (("coadd_tiles_list", "image"), ("coadd_cov_list", "cov"), ("coadd_unc_list", "unc")):
+    for product, part in (
+        ("coadd_tiles_list", "image"),
+        ("coadd_cov_list", "cov"),
+        ("coadd_unc_list", "unc"),
+    ):
         if part in wanted:
             write_list(run.path(product), [run.path(f"coadd_{part}", tile=n) for n in numbers])
             run.keep(run.path(product))
@@ -58,7 +65,6 @@ def _write_lists(run: Run, members: list, wanted: list[str]) -> None:
 def _coadd(job: Any) -> list[str]:
     import numpy as np
     from astropy.io import fits
-
     from pymopex.coadd import coadd
 
     tile, chosen, paths, grid, time_key, sigma_weighted, stamp = job
@@ -69,7 +75,9 @@ def _coadd(job: Any) -> list[str]:
         images = {part: zero if part in ("cov", "exposure") else nothing for part in paths}
     else:
         weights = _exposures(chosen, time_key) if time_key else None
-        result = coadd(stack(chosen, tile), weights=weights, sigma_weighted=sigma_weighted, want_std="std" in paths)
+        result = coadd(
+            stack(chosen, tile), weights=weights, sigma_weighted=sigma_weighted, want_std="std" in paths
+        )
         images = {
             "image": result.image,
             "cov": result.coverage,

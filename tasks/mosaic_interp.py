@@ -41,7 +41,10 @@ def run(run: Run) -> None:
 
 def _pixel_size(run: Run, cdelt1: float, cdelt2: float) -> tuple[float, float]:
     p = run.params
-    sizes, ratios = (p.MOSAIC_PIXEL_SIZE_X, p.MOSAIC_PIXEL_SIZE_Y), (p.MOSAIC_PIXEL_RATIO_X, p.MOSAIC_PIXEL_RATIO_Y)
+    sizes, ratios = (
+        (p.MOSAIC_PIXEL_SIZE_X, p.MOSAIC_PIXEL_SIZE_Y),
+        (p.MOSAIC_PIXEL_RATIO_X, p.MOSAIC_PIXEL_RATIO_Y),
+    )
     if any(sizes) and any(ratios):
         raise InputError("MOSAIC_PIXEL_SIZE_X/Y and MOSAIC_PIXEL_RATIO_X/Y are both given; give one of them")
     for name, pair in (("SIZE", sizes), ("RATIO", ratios)):

@@ -95,13 +95,14 @@ def _note(run: Run, counts: list) -> None:
 
     total, *by_method = np.sum(counts, axis=0)
     names = ("radhit", "temporal", "dual", "box", "any")
-    shares = ", ".join(f"{name} {100 * n / max(total, 1):.3f} %" for name, n in zip(names, by_method, strict=True))
+    shares = ", ".join(
+        f"{name} {100 * n / max(total, 1):.3f} %" for name, n in zip(names, by_method, strict=True)
+    )
     run.note(f"{len(counts)} frames; rejected pixels: {shares}")
 
 
 def _mask_frame(job: _Job) -> tuple[int, ...]:
     import numpy as np
-
     from pymopex.rmask import compose_rmask
 
     header = read_header(job.files.image)

@@ -87,7 +87,6 @@ def _sources(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     import os
 
     import numpy as np
-
     from pymopex.kit.ipac import read_table
 
     p = run.params
@@ -95,7 +94,9 @@ def _sources(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         (run.path(name) for name in ("extract", "extract_raw") if os.path.exists(run.path(name))), ""
     )
     if not path:
-        raise InputError("EXTRACTION_TABLE: no table of sources is given (-E), and there is no extract.tbl here")
+        raise InputError(
+            "EXTRACTION_TABLE: no table of sources is given (-E), and there is no extract.tbl here"
+        )
     table = read_table(path)
     try:
         first, second, flux = (
@@ -112,7 +113,6 @@ def _sources(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _subtract(job: _Job) -> int:
     import numpy as np
-
     from pymopex.fit_data import place_sources
     from pymopex.geometry import frame_wcs, pixel_solid_angle
     from pymopex.kit.fit_blocks import near_frame
@@ -136,4 +136,3 @@ def _subtract(job: _Job) -> int:
     if job.pointsource:
         write_image(job.pointsource, model.astype("f4"), header, job.stamp, (job.files.image,))
     return used
-

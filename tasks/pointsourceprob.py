@@ -31,7 +31,9 @@ def run(run: Run) -> None:
 
     p = run.params
     samples, _ = read_image(run.calibration("MOSAIC_PRF_file_name"), dtype="f8")
-    kernel = kernel_at_pixels(samples, p.PRF_ResampleX_Factor, p.PRF_ResampleY_Factor, p.PRF_Xsize, p.PRF_Ysize)
+    kernel = kernel_at_pixels(
+        samples, p.PRF_ResampleX_Factor, p.PRF_ResampleY_Factor, p.PRF_Xsize, p.PRF_Ysize
+    )
     product = "tile_filtered" if p.use_psp_to_detect == "2" else "tile_psp"
     jobs = []
     for number in range(1, len(coadd_tiles(run, "image")) + 1):
@@ -45,7 +47,6 @@ def run(run: Run) -> None:
 
 def _search(job: Any) -> str:
     import numpy as np
-
     from pymopex.probability import filtered, point_source_probability
 
     source, noise, kernel, prior, target, stamp = job
@@ -60,7 +61,6 @@ def _search(job: Any) -> str:
 
 def _measured_noise(image: Any) -> Any:
     import numpy as np
-
     from pymopex.background import MedianWindow
     from pymopex.noise import gaussian_noise
 

@@ -12,7 +12,6 @@ from pymopex.kit.task import Run
 
 if TYPE_CHECKING:
     import numpy as np
-
     from pymopex.kit.fit_blocks import Fitted
 
 _BLOCK = 400  # sources of a block: enough that reading the frames again for each block costs little
@@ -29,7 +28,9 @@ def check(run: Run) -> list[str]:
             "(run_fit_radius) is off; the fit needs one of them"
         )
     if not p.SIGMALIST_FILE_NAME:
-        run.settings.warnings.append("no uncertainties are given: all pixels are fitted with weight 1, chi2 means nothing")
+        run.settings.warnings.append(
+            "no uncertainties are given: all pixels are fitted with weight 1, chi2 means nothing"
+        )
     return problems
 
 
@@ -78,7 +79,6 @@ def run(run: Run) -> None:
 def _detections(run: Run) -> _Sources:
     """Read the detections and group them."""
     import numpy as np
-
     from pymopex.grouping import group_by_distance, group_by_label
     from pymopex.kit.ipac import read_table
 
@@ -94,7 +94,9 @@ def _detections(run: Run) -> _Sources:
     else:
         groups = group_by_distance(x, y, 0.0, 1)
     if groups.n_split:
-        run.note(f"{groups.n_split} groups of more than {p.Max_Group_Size} sources were split (Max_Group_Size)")
+        run.note(
+            f"{groups.n_split} groups of more than {p.Max_Group_Size} sources were split (Max_Group_Size)"
+        )
     if p.Fitting_Area_X is not None:
         size = np.tile([p.Fitting_Area_X, p.Fitting_Area_Y], (len(x), 1))
     else:
@@ -153,7 +155,6 @@ def _settings(run: Run) -> Any:
 def _take_over(sources: _Sources, found: list[Fitted]) -> None:
     """Take positions and fluxes of a pass as the start of the next; failed fits start again from the detection."""
     import numpy as np
-
     from pymopex.fit_data import offset_sky
     from pymopex.fitting import FitStatus
 
@@ -193,7 +194,6 @@ _TWINS = 0.6  # arcsec, half a pixel of IRAC
 def _conversion(run: Run) -> float:
     """Microjansky per MJy/sr in a pixel of the mosaic."""
     import numpy as np
-
     from pymopex.geometry import pixel_solid_angle
     from pymopex.units import ujy_per_mjysr
 

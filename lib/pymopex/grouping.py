@@ -100,4 +100,7 @@ def blocks(x: np.ndarray, y: np.ndarray, number: np.ndarray, count: int) -> list
         return []
     centre = np.array([[x[m].mean(), y[m].mean()] for m in groups])
     largest = max(1, -(-len(groups) // max(1, count)))
-    return [np.sort(np.concatenate([groups[g] for g in part])) for part in _halved(centre, np.arange(len(groups)), largest)]
+    return [
+        np.sort(np.concatenate([groups[g] for g in part]))
+        for part in _halved(centre, np.arange(len(groups)), largest)
+    ]

@@ -3,7 +3,6 @@ import stat
 from pathlib import Path
 
 import pytest
-
 from pymopex.kit import driver, files, namelist, products, sheets, templates
 from pymopex.kit.errors import InputError, InputErrors
 from pymopex.kit.images import FrameFiles
@@ -125,7 +124,7 @@ def test_as_run_namelist_holds_the_overrides(tmp_path):
     driver.save_as_run(Run(settings))
     again = driver.open_settings(str(tmp_path / "out" / "mosaic_I1.nl"), {})
     assert again.params("detect_outlier").Detection_Threshold == 3.5
-    assert again.globals().OUTPUT_DIR == str(tmp_path / "out")
+    assert str(tmp_path / "out") == again.globals().OUTPUT_DIR
 
 
 def test_new_writes_templates_once(tmp_path, monkeypatch):

@@ -1,7 +1,6 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from pymopex.kit import namelist
 from pymopex.kit.errors import InputError, InputErrors
 
@@ -48,7 +47,9 @@ def test_set_keeps_everything_else():
     found = namelist.parse(TEXT)
     found.set("Window_X", "31", "MEDFILTER")
     found.set("RMASK_LIST", "rmasks.txt")
-    expected = TEXT.replace("Window_X = 45,", "Window_X = 31,").replace("RMASK_LIST =", "RMASK_LIST = rmasks.txt")
+    expected = TEXT.replace("Window_X = 45,", "Window_X = 31,").replace(
+        "RMASK_LIST =", "RMASK_LIST = rmasks.txt"
+    )
     assert found.text() == expected
     assert found.get("Window_X", "MEDFILTER").value == "31"
 

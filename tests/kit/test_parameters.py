@@ -1,5 +1,4 @@
 import pytest
-
 from pymopex.kit import driver, namelist, sheets, templates
 from pymopex.kit.parameters import Settings, convert
 
@@ -44,12 +43,16 @@ def test_unknown_block():
 
 
 def test_keys_of_other_pipelines_and_of_legacy_are_harmless():
-    found = settings("run_crop_stack = 0\nPRFMAP_FILE_NAME = x\n&FIX_COVERAGE\n Min_Single_Coverage = 0.95,\n&END\n")
+    found = settings(
+        "run_crop_stack = 0\nPRFMAP_FILE_NAME = x\n&FIX_COVERAGE\n Min_Single_Coverage = 0.95,\n&END\n"
+    )
     assert found.problems == []
 
 
 def test_aliases():
-    found = settings("use_refined_pointing = 1\nrun_mosaic_int = 1\n&SOURCESTIMATE\n ANGULAR_DIST = 6,\n&END\n", "apex")
+    found = settings(
+        "use_refined_pointing = 1\nrun_mosaic_int = 1\n&SOURCESTIMATE\n ANGULAR_DIST = 6,\n&END\n", "apex"
+    )
     assert found.globals().USE_REFINED_POINTING is True
     assert found.params("sourcestimate").Angular_Distance == 6
     assert found.triggered("mosaic_interp")

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-
 from pymopex import comparison
 
 
@@ -22,7 +21,9 @@ def test_match_is_mutual_and_within_the_radius():
 
 
 def test_positions_across_zero_hours():
-    east, north = comparison.sky_offsets(np.array([0.0001]), np.array([60.0]), np.array([359.9999]), np.array([60.0]))
+    east, north = comparison.sky_offsets(
+        np.array([0.0001]), np.array([60.0]), np.array([359.9999]), np.array([60.0])
+    )
     assert east[0] == pytest.approx(0.0002 * 3600 * 0.5)
     assert north[0] == 0
 
@@ -49,7 +50,9 @@ def test_rejection_counts():
 
 
 def test_rates():
-    rows = comparison.rates(np.array([1.0, 6.0, 7.0]), np.array([False, True, False]), np.array([5.0, 10.0, 20.0]))
+    rows = comparison.rates(
+        np.array([1.0, 6.0, 7.0]), np.array([False, True, False]), np.array([5.0, 10.0, 20.0])
+    )
     assert rows[0] == (5.0, 10.0, 2, 0.5)
     assert rows[1][2] == 0
     assert np.isnan(rows[1][3])

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-
 from pymopex.grouping import blocks, group_by_distance, group_by_label
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # processes, not threads: the same sums in any number of them
+os.environ.setdefault(
+    "OPENBLAS_NUM_THREADS", "1"
+)  # processes, not threads: the same sums in any number of them
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from pymopex import __version__

@@ -11,7 +11,9 @@ from pymopex.kit.layers import layers, on_tile, read_mosaic_part, stack, tile_bo
 from pymopex.kit.task import Run
 
 
-def map_deviations(run: Run, product: str, statistics: Callable[..., Any], settings: tuple, margin=(0, 0)) -> None:
+def map_deviations(
+    run: Run, product: str, statistics: Callable[..., Any], settings: tuple, margin=(0, 0)
+) -> None:
     """Write the statistics tiles, then ``(I - centre) / scale`` of each interpolated frame.
 
     Parameters

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from importlib import import_module, resources
 
 from pymopex.kit import files, log, namelist, sheets
-from pymopex.kit.errors import EXIT_DONE, EXIT_FAILED, EXIT_INPUT, InputError, InputErrors, TaskFailed
+from pymopex.kit.errors import EXIT_DONE, EXIT_FAILED, InputError, InputErrors, TaskFailed
 from pymopex.kit.parallel import Pool
 from pymopex.kit.parameters import Settings
 from pymopex.kit.task import Run
@@ -101,7 +101,9 @@ def pipeline_of(found: namelist.Namelist) -> str | None:
     return None
 
 
-def open_settings(path: str, overrides: dict[str, str], pipeline: str | None = None, task: str = "") -> Settings:
+def open_settings(
+    path: str, overrides: dict[str, str], pipeline: str | None = None, task: str = ""
+) -> Settings:
     """Read a namelist and put the overrides on top.
 
     Raises
@@ -191,7 +193,9 @@ def drive(pipeline: str, tasks: list[str], command: Command) -> None:
     settings = open_settings(command.namelists[0], command.overrides, pipeline)
     wanted = [task for task in tasks if settings.triggered(task)]
     if not wanted:
-        raise InputErrors([*settings.problems, f"{settings.namelist.path}: no module of {pipeline} is switched on"])
+        raise InputErrors(
+            [*settings.problems, f"{settings.namelist.path}: no module of {pipeline} is switched on"]
+        )
     run = Run(settings)
     started = time.monotonic()
     try:

@@ -76,7 +76,9 @@ def fit_block(job: FitJob) -> list[Fitted]:
     return results
 
 
-def _collect(job: FitJob, number: int, files: FrameFiles, table: PRFTable, where: PRFMap, groups, pieces) -> None:
+def _collect(
+    job: FitJob, number: int, files: FrameFiles, table: PRFTable, where: PRFMap, groups, pieces
+) -> None:
     """Add the pixels of one frame to each group that it holds."""
     header = read_header(files.image)
     wcs, shape = _wcs(header, job.refined), (header["NAXIS2"], header["NAXIS1"])
@@ -193,7 +195,9 @@ def _without_hits(group: GroupData, fit: GroupFit, table: PRFTable, robust: floa
         return group, 0
     frame = np.repeat(np.arange(group.n_frames), np.diff(group.first))[keep]
     counts = np.bincount(frame, minlength=group.n_frames)
-    kept = {name: np.ascontiguousarray(getattr(group, name)[keep]) for name in ("value", "weight", "px", "py")}
+    kept = {
+        name: np.ascontiguousarray(getattr(group, name)[keep]) for name in ("value", "weight", "px", "py")
+    }
     first = np.concatenate([[0], np.cumsum(counts)]).astype(group.first.dtype)
     return group._replace(first=first, **kept), int((~keep).sum())
 
@@ -211,5 +215,3 @@ def _box_variance(group: GroupData, box: int) -> np.ndarray:
         if frames:
             out[n] = np.mean(1 / group.weight[near]) * box * box / frames
     return out
-
-

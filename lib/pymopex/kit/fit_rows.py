@@ -31,7 +31,9 @@ def table_rows(run: Run, sources: Any, found: list[Fitted]) -> dict[str, Any]:
     data["srcid"] = np.arange(1, len(rows) + 1)
     data["x"], data["y"] = pixel[:, 0], pixel[:, 1]
     _pixel_errors(grid, data, rows)
-    data["SNR"] = np.array([_snr(run, row, x, y, noise, grid) for row, (x, y) in zip(rows, pixel, strict=True)])
+    data["SNR"] = np.array(
+        [_snr(run, row, x, y, noise, grid) for row, (x, y) in zip(rows, pixel, strict=True)]
+    )
     return data
 
 
@@ -140,7 +142,9 @@ def _noise_maps(run: Run) -> list:
         return []
     boxes = [box for box, _ in coadd_tiles(run, "image")]
     paths = [run.path("tile_noise", tile=number) for number in range(1, len(boxes) + 1)]
-    return [(box, read_image(path)[0]) for box, path in zip(boxes, paths, strict=True) if os.path.exists(path)]
+    return [
+        (box, read_image(path)[0]) for box, path in zip(boxes, paths, strict=True) if os.path.exists(path)
+    ]
 
 
 def _snr(run: Run, row: dict[str, Any], x: float, y: float, noise: list, grid: Any) -> float:

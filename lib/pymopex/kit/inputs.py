@@ -48,7 +48,9 @@ def frame_files(keys: Params, *, skip: dict[str, str] | None = None) -> tuple[Fr
         except InputError as problem:
             problems.append(f"{keys.origin(key)}: {key} = {problem}")
     if not keys.IMAGE_STACK_FILE_NAME:
-        problems.append("IMAGE_STACK_FILE_NAME: no list of frames is given, neither in the namelist nor with -I")
+        problems.append(
+            "IMAGE_STACK_FILE_NAME: no list of frames is given, neither in the namelist nor with -I"
+        )
     elif "image" in lists and not lists["image"]:
         problems.append(f"{keys.IMAGE_STACK_FILE_NAME}: the list of frames is empty")
     count = len(lists.get("image", ()))
@@ -62,7 +64,12 @@ def frame_files(keys: Params, *, skip: dict[str, str] | None = None) -> tuple[Fr
         raise InputErrors(problems)
     pmask = _permanent_mask(keys)
     frames = tuple(
-        FrameFiles(i, image, *(lists[role][i] if role in lists else "" for role in ("sigma", "dmask", "rmask")), pmask)
+        FrameFiles(
+            i,
+            image,
+            *(lists[role][i] if role in lists else "" for role in ("sigma", "dmask", "rmask")),
+            pmask,
+        )
         for i, image in enumerate(lists["image"])
         if image not in (skip or {})
     )

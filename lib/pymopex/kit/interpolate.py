@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 from pymopex.kit.images import FatalBits, FrameFiles, Stamp, read_frame, read_image, write_image
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from pymopex.geometry import Box, FiducialFrame
     from pymopex.interpolation import Interpolation
 
@@ -58,7 +56,9 @@ def is_surface_brightness(unit: str) -> bool:
     """Tell whether a BUNIT is MJy/sr or microJy/arcsec2, in any usual spelling; anything else is counts."""
     bare = str(unit).lower().replace(" ", "").replace("**", "").replace("^", "").replace("µ", "u")
     return bare in ("mjy/sr", "mjysr-1", "mjy.sr-1") or (
-        bare.startswith(("microjy/arcsec2", "ujy/arcsec2", "microjy/sqarcsec", "ujy/sqarcsec", "microjy/arcsec"))
+        bare.startswith(
+            ("microjy/arcsec2", "ujy/arcsec2", "microjy/sqarcsec", "ujy/sqarcsec", "microjy/arcsec")
+        )
     )
 
 
@@ -82,8 +82,17 @@ def layer_header(frame_header: Any, grid: FiducialFrame, box: Box, how: Interpol
 
 
 _KEPT = (
-    *("TELESCOP", "INSTRUME", "CHNLNUM", "AORKEY", "EXPID", "DCENUM", "DCEID", "OBJECT", "DATE_OBS", "MJD_OBS"),
+    *(
+        "TELESCOP",
+        "INSTRUME",
+        "CHNLNUM",
+        "AORKEY",
+        "EXPID",
+        "DCENUM",
+        "DCEID",
+        "OBJECT",
+        "DATE_OBS",
+        "MJD_OBS",
+    ),
     *("EXPTIME", "FRAMTIME", "GAIN", "RONOISE", "FLUXCONV", "BUNIT"),
 )
-
-

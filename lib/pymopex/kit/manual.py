@@ -73,7 +73,14 @@ def quoted(parameter: Parameter, value: str) -> str:
 def manual_page(task: str) -> str:
     """Give the manual page of a task, in Markdown."""
     sheet = sheets.sheet(task)
-    lines = [f"# {task}", "", f"{sheet.title}. {sheet.purpose}.", "", f"    mopex {task} NAMELIST [KEY=VALUE ...]", ""]
+    lines = [
+        f"# {task}",
+        "",
+        f"{sheet.title}. {sheet.purpose}.",
+        "",
+        f"    mopex {task} NAMELIST [KEY=VALUE ...]",
+        "",
+    ]
     lines += [f"- {fact}" for fact in _facts(sheet)] + [""]
     for title, chosen in (
         (f"Parameters of &{sheet.block}", sheet.own),
@@ -89,7 +96,14 @@ def manual_page(task: str) -> str:
 def write(folder: str) -> list[str]:
     """Write all manual pages and their index; gives the paths."""
     paths = []
-    index = ["# Manual", "", "Made from the parameter sheets by `mopex manual`.", "", "| task | what it makes |", "|---|---|"]
+    index = [
+        "# Manual",
+        "",
+        "Made from the parameter sheets by `mopex manual`.",
+        "",
+        "| task | what it makes |",
+        "|---|---|",
+    ]
     for task in sheets.tasks():
         path = os.path.join(folder, f"{task}.md")
         files.write_text(path, manual_page(task))
@@ -115,7 +129,9 @@ def _help_lines(parameter: Parameter) -> list[str]:
     for name, value in parameter.by_pipeline.items():
         default += f"; {value} in {name}"
     text = f"{unit}{parameter.meaning} ({parameter.allowed}; default {default})"
-    return textwrap.wrap(f"{parameter.name:28s}{text}", _WIDTH, initial_indent="  ", subsequent_indent=" " * 30)
+    return textwrap.wrap(
+        f"{parameter.name:28s}{text}", _WIDTH, initial_indent="  ", subsequent_indent=" " * 30
+    )
 
 
 def _row(parameter: Parameter) -> str:

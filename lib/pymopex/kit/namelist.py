@@ -95,7 +95,9 @@ class Namelist:
         elif value and not head.endswith((" ", "\t")):
             head += " "
         self.lines[old.line - 1] = head + value + tail + line[len(body) :]
-        self.entries[self.entries.index(old)] = Entry(old.key, _unquote(value), old.block, self.path, old.line)
+        self.entries[self.entries.index(old)] = Entry(
+            old.key, _unquote(value), old.block, self.path, old.line
+        )
 
     def _insert(self, key: str, value: str, block: str) -> None:
         if block and not self.has_block(block):

@@ -147,7 +147,9 @@ class Settings:
             else:
                 assert entry is not None
                 text, origin = entry.value, entry.origin
-            source = entry if entry is not None and not empty else Entry(parameter.name, text, parameter.block)
+            source = (
+                entry if entry is not None and not empty else Entry(parameter.name, text, parameter.block)
+            )
             yield parameter.name, Value(parameter, self._checked(parameter, source), origin)
 
     def _checked(self, parameter: Parameter, entry: Entry) -> Any:
@@ -195,7 +197,9 @@ class Settings:
             else:
                 self.problems.append(f"command line: {entry.name}: unknown block")
 
-    def _check_name(self, entry: Entry, key: str, known: dict[str, str], quiet: dict[str, str], where: str) -> None:
+    def _check_name(
+        self, entry: Entry, key: str, known: dict[str, str], quiet: dict[str, str], where: str
+    ) -> None:
         if key in known:
             return
         if key in quiet:

@@ -90,7 +90,9 @@ def _normalised(run: Run, files: list[str]) -> Iterator[PRF]:
                 f"PRF_ResampleX_Factor = {p.PRF_ResampleX_Factor} ({p.origin('PRF_ResampleX_Factor')})"
             )
         try:
-            yield PRF(samples, p.PRF_ResampleX_Factor, p.PRF_ResampleY_Factor).normalised(p.Normalization_Radius)
+            yield PRF(samples, p.PRF_ResampleX_Factor, p.PRF_ResampleY_Factor).normalised(
+                p.Normalization_Radius
+            )
         except ValueError as problem:
             raise InputError(f"{path}: {problem} (make_prf makes the form that the fit needs)") from None
 

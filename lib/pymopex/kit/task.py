@@ -180,4 +180,3 @@ class Run:
             megabytes=round(log.peak_memory()),
         )
         self.note(f"made {len(self.made)} files in {seconds:.1f} s, peak memory {log.peak_memory():.0f} MB")
-

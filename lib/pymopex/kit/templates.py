@@ -10,7 +10,12 @@ from pymopex.kit import driver, files, manual, sheets
 from pymopex.kit.errors import InputError, suggestion
 from pymopex.kit.namelist import METADATA
 
-_TITLES = {"overlap": "Overlap", "mosaic": "Mosaic", "apex": "APEX multiframe", "apex_qa": "APEX QA multiframe"}
+_TITLES = {
+    "overlap": "Overlap",
+    "mosaic": "Mosaic",
+    "apex": "APEX multiframe",
+    "apex_qa": "APEX QA multiframe",
+}
 
 
 def make(pipeline: str, instrument: str = "I1") -> str:
@@ -52,7 +57,9 @@ def write(words: list[str]) -> list[str]:
         If a name is not known, or a file is there already.
     """
     if not words or len(words) > 2:
-        raise InputError("new: write 'mopex new overlap|mosaic|apex|apex_qa|flow [instrument]', e.g. mopex new flow I1")
+        raise InputError(
+            "new: write 'mopex new overlap|mosaic|apex|apex_qa|flow [instrument]', e.g. mopex new flow I1"
+        )
     pipelines = sheets.PIPELINES if words[0] == "flow" else (words[0],)
     instrument = words[1] if len(words) > 1 else "I1"
     texts = {file_name(pipeline, instrument): make(pipeline, instrument) for pipeline in pipelines}
