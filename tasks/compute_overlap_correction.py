@@ -10,6 +10,7 @@ from pymopex.kit.layers import layers, on_tile, stack, write_table_whole
 from pymopex.kit.lists import write_list
 from pymopex.kit.task import Run
 
+_CLIP_PASSES = 4
 _TILE = 512  # pixels; bounds the memory of a job, has no influence on the result but for rounding
 
 
@@ -26,17 +27,26 @@ def run(run: Run) -> None:
     tiles = _tiles(run)
     jobs: list[Any] = [(box, part, [number[layer.files.index] for layer in part], None, 0.0)
             for box in tiles if len(part := on_tile(chosen, box)) > 1]  # fmt: skip
-    pairs = merge(run.map(_pair_sums, jobs, "tiles"))
-    result = solve_offsets(len(frames), pairs, how)
-    if p.Clip_Sigma > 0 and jobs:
-        # Hits, movers and the rims of stars pull the mean difference of a pair: leave them out by the first solution.
-        jobs = [(box, part, numbers, result.offsets, p.Clip_Sigma) for box, part, numbers, _, _ in jobs]
-        pairs = merge(run.map(_pair_sums, jobs, "tiles"))
-        result = solve_offsets(len(frames), pairs, how)
+    result = solve_offsets(len(frames), merge(run.map(_pair_sums, jobs, "tiles")), how)
+    for _ in range(_CLIP_PASSES if p.Clip_Sigma > 0 and jobs else 0):
+        # Hits, movers and the rims of stars pull the mean difference of a pair: leave them out by the last solution.
+        before = result.offsets
+        jobs = [(box, part, numbers, before, p.Clip_Sigma) for box, part, numbers, _, _ in jobs]
+        result = solve_offsets(len(frames), merge(run.map(_pair_sums, jobs, "tiles")), how)
+        if _settled(before, result):
+            break
     _write_offsets(run, frames, result)
     _report(run, frames, result, p.SKIP_BAD_IMAGE_CHECK)
     if p.apply_overlap_correction:
         _apply(run, frames, result.offsets)
+
+
+def _settled(before: Any, result: Any) -> bool:
+    """Tell whether a pass changed no offset by more than a tenth of its uncertainty."""
+    import numpy as np
+
+    change = np.abs(result.offsets - before)[~result.bad]
+    return bool((change <= 0.1 * result.uncertainty[~result.bad]).all())
 
 
 def _tiles(run: Run) -> list:

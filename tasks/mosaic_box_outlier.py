@@ -15,8 +15,8 @@ def run(run: Run) -> None:
     map_deviations(run, "box_outlier", _statistics, (p.BOX_X, p.BOX_Y, p.BOX_MEDIAN_BIAS), margin)
 
 
-def _statistics(stack: Any, core: Any, settings: tuple) -> Any:
+def _statistics(stack: Any, core: Any, reach: Any, settings: tuple) -> Any:
     from pymopex.outliers import box_statistics
 
     box_x, box_y, bias = settings
-    return box_statistics(stack, box_x=box_x, box_y=box_y, bias=int(round(bias)), core=core)
+    return box_statistics(stack, box_x=box_x, box_y=box_y, bias=round(bias), core=core, reach=reach)

@@ -14,8 +14,10 @@ def run(run: Run) -> None:
     map_deviations(run, "outlier", _statistics, (int(p.THRESH_OPTION), p.MIN_PIX_NUM))
 
 
-def _statistics(stack: Any, core: Any, settings: tuple) -> Any:
+def _statistics(stack: Any, core: Any, reach: Any, settings: tuple) -> Any:
     from pymopex.outliers import temporal_statistics
 
     option, least = settings
-    return temporal_statistics(stack, thresh_option=option, min_pix_num=least)
+    centre, scatter = temporal_statistics(stack, thresh_option=option, min_pix_num=least)
+    place = core.within(reach)
+    return centre[place], scatter[place]

@@ -87,6 +87,7 @@ def _settings(p: Any) -> RMaskParams:
         box_bottom=p.BOX_BOTTOM_THRESHOLD,
         box_top=p.BOX_TOP_THRESHOLD,
         box_min_coverage=p.BOX_MIN_COVERAGE,
+        dual_thresh=p.DUAL_CONFIRM_THRESHOLD,
     )
 
 
@@ -127,9 +128,20 @@ def _fractions(job: _Job) -> tuple[Any, Any, Any]:
     coverage = read_section(job.covg_map, *job.layer.box.slices)
     sources = read_image(job.sources)[0] > 0 if job.sources else None
     placed = frame_map(job.files, job.grid, job.refined)
+    maps = {path: read_image(path)[0] for path in (job.temporal, job.dual, job.box) if path}
+    deviation = _largest([maps[path] for path in (job.temporal, job.box) if path])
     flags = (
         (job.temporal, lambda image: temporal_flags(image, coverage, sources, job.how)),
-        (job.dual, lambda image: dual_flags(image, coverage, job.how)),
+        (job.dual, lambda image: dual_flags(image, coverage, job.how, deviation)),
         (job.box, lambda image: box_flags(image, coverage, sources, job.how)),
     )
-    return tuple(back_project(flag(read_image(path)[0]), placed) if path else None for path, flag in flags)
+    return tuple(back_project(flag(maps[path]), placed) if path else None for path, flag in flags)
+
+
+def _largest(deviations: list) -> Any:
+    """Give the larger deviation of the methods that ran, None if none did."""
+    import numpy as np
+
+    if not deviations:
+        return None
+    return np.fmax(*deviations) if len(deviations) == 2 else deviations[0]

@@ -23,20 +23,24 @@ def map_deviations(
     product : str
         Product name of the deviation maps; ``<product>_tile`` is that of the statistics.
     statistics : callable
-        Module-level function ``(stack, core, settings) -> centre, scale``.
+        Module-level function ``(stack, core, reach, settings) -> centre, scale`` on the box `core` from a stack on
+        the box `reach`.
     settings : tuple
         Passed on to `statistics`.
     margin : tuple of int, optional
-        Pixels in x and y by which a stack reaches beyond its tile.
+        Pixels in x and y by which the stack must reach beyond the pixels wanted.
     """
     grid, chosen, stamp = run.fiducial(), layers(run), run.stamp()
     boxes = tile_boxes(run)
     paths = [run.path(f"{product}_tile", tile=number) for number in range(1, len(boxes) + 1)]
     tiles = list(zip(boxes, paths, strict=True))
+    tolerance = run.params.Gradient_Tolerance
     jobs: list[Any] = []
     for box, path in tiles:
-        reach = _grown(box, margin, grid)
-        jobs.append((box, reach, on_tile(chosen, reach), path, grid, stamp, statistics, settings))
+        core = _grown(box, (1, 1), grid)  # the gradient needs the neighbours
+        reach = _grown(core, margin, grid)
+        how = (statistics, settings, tolerance)
+        jobs.append(((box, core, reach), on_tile(chosen, reach), path, grid, stamp, how))
     run.keep(*run.map(_tile_statistics, jobs, "tiles"))
     cuts = (run.params.BOTTOM_THRESHOLD, run.params.TOP_THRESHOLD) if product == "outlier" else (0.0, 0.0)
     frame_jobs = [(layer, tiles, run.path(product, base=layer.files.base), cuts, stamp) for layer in chosen]
@@ -56,9 +60,14 @@ def _tile_statistics(job: Any) -> str:
     import numpy as np
     from astropy.io import fits
 
-    box, reach, chosen, path, grid, stamp, statistics, settings = job
+    from pymopex.outliers import gradient_guard
+
+    (box, core, reach), chosen, path, grid, stamp, (statistics, settings, tolerance) = job
     if chosen:
-        centre, scale = statistics(stack(chosen, reach), box, settings)
+        centre, scale = statistics(stack(chosen, reach), core, reach, settings)
+        scale = gradient_guard(centre, scale, tolerance)
+        place = box.within(core)
+        centre, scale = centre[place], scale[place]
     else:
         centre = scale = np.full(box.shape, np.nan)
     header = layer_header(fits.Header(), grid, box)

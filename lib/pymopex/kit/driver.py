@@ -6,8 +6,10 @@ import os
 import re
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module, resources
+from typing import Any
 
 from pymopex.kit import files, log, namelist, sheets
 from pymopex.kit.errors import EXIT_DONE, EXIT_FAILED, InputError, InputErrors, TaskFailed
@@ -135,27 +137,26 @@ def check(run: Run, tasks: list[str], *, need_frames: bool = True) -> None:
         run.params_of(task)
     problems = list(run.settings.problems)
     if need_frames:
-        problems += _problems_of(lambda: check_frames(run))
+        problems += _problems_of(check_frames, run)
     for task in tasks:
         module = import_module(f"pymopex.tasks.{task}")
         if hasattr(module, "check"):
             run.task = task
-            found = _problems_of(lambda module=module: problems.extend(module.check(run)))
-            problems += found
+            problems += _problems_of(module.check, run)
     for warning in dict.fromkeys(run.settings.warnings):
         log.say(f"Warning: {warning}")
     if problems:
         raise InputErrors(problems)
 
 
-def _problems_of(action) -> list[str]:
+def _problems_of(action: Callable[..., list[str] | None], *arguments: Any, **named: Any) -> list[str]:
+    """Give the problems that a check names, or fails with."""
     try:
-        action()
+        return action(*arguments, **named) or []
     except InputErrors as found:
         return found.problems
     except InputError as found:
         return [str(found)]
-    return []
 
 
 def execute(run: Run, tasks: list[str]) -> None:
@@ -296,7 +297,7 @@ def _check_flow(command: Command) -> list[tuple[str, str]]:
         settings = open_settings(path, command.overrides)
         wanted = [task for task in pipeline_tasks(settings.pipeline) if settings.triggered(task)]
         run = Run(settings, Pool(1))
-        problems += _problems_of(lambda run=run, wanted=wanted: check(run, wanted, need_frames=not steps))
+        problems += _problems_of(check, run, wanted, need_frames=not steps)
         steps.append((path, settings.pipeline))
     if problems:
         raise InputErrors(problems)

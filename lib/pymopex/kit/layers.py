@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pymopex.geometry import Box, FrameMap
     from pymopex.kit.task import Run
-    from pymopex.outliers import Stack
+    from pymopex.stack import Stack
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def write_table_whole(run: Run, path: str, spec: Any, data: dict[str, Any], keyw
 
 def stack(chosen: list[Layer], tile: Box, *, need_sigma: bool = True) -> Stack:
     """Read the parts of interpolated frames that lie on a tile."""
-    from pymopex.outliers import Stack
+    from pymopex.stack import Stack
 
     parts = [(layer, layer.box.intersect(tile)) for layer in chosen]
     inside = [(layer, box) for layer, box in parts if box is not None]
