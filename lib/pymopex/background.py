@@ -381,16 +381,24 @@ def _mesh(image: np.ndarray, good: np.ndarray, how: MedianWindow) -> np.ndarray:
     panels = min(-(-image.shape[0] // box[0]), -(-image.shape[1] // box[1]))
     side = max(1, min(how.sbkg_filter, panels))
     # A panel of full size must be able to pass; image and panels may be smaller than min_good_pixels.
-    needed = min(how.min_good_pixels, box[0] * box[1])
-    try:
-        mesh = Background2D(
-            np.where(good, image, 0.0).astype(np.float64),
-            box,
-            mask=~good,
-            exclude_percentile=100.0 * (1.0 - needed / (box[0] * box[1])),
-            filter_size=side - (side + 1) % 2,
-            bkg_estimator=SExtractorBackground(),
-        )
-    except ValueError:  # no panel has enough good pixels
+    good = good & _in_full_panels(good, box, min(how.min_good_pixels, box[0] * box[1]))
+    if not good.any():
         return np.full(image.shape, np.nan)
+    mesh = Background2D(
+        np.where(good, image, 0.0).astype(np.float64),
+        box,
+        mask=~good,
+        exclude_percentile=100.0,  # only panels without a good pixel: it would count clipped pixels as bad
+        filter_size=side - (side + 1) % 2,
+        bkg_estimator=SExtractorBackground(),
+    )
     return np.asarray(mesh.background, dtype=np.float64)
+
+
+def _in_full_panels(good: np.ndarray, box: tuple[int, int], needed: int) -> np.ndarray:
+    """Whether a pixel lies in a panel with enough good pixels."""
+    count = good.astype(np.int64)
+    for axis, n in enumerate(box):
+        count = np.add.reduceat(count, np.arange(0, good.shape[axis], n), axis=axis)
+    full = (count >= needed).repeat(box[0], axis=0).repeat(box[1], axis=1)
+    return full[: good.shape[0], : good.shape[1]]

@@ -298,7 +298,7 @@ def _clipped(values: np.ndarray, nsigma: float) -> tuple[float, float]:
 def _prepared(
     searched: np.ndarray, good: np.ndarray, threshold: float, sigma: float, params: DetectionParams
 ) -> tuple[segmentation.Work, segmentation.Rules]:
-    """Padded work space and rules for the kernels."""
+    """Set up padded work space and rules for the kernels."""
     pad = params.peaks_radius
     values = np.pad(np.where(good, searched, -np.inf).astype(np.float64), pad, constant_values=-np.inf)
     rules = segmentation.Rules(

@@ -11,7 +11,7 @@ import numba
 import numpy as np
 from astropy.wcs import WCS
 
-from pymopex.projection import sky_to_pixel
+from pymopex.projection import rotate_sky, sky_system, sky_to_pixel
 
 _STEP = 0.5  # arcsec, of the numerical derivatives of the WCS
 _NOWHERE = -(10**9)
@@ -325,9 +325,9 @@ def place_sources(wcs: WCS, ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray
     Parameters
     ----------
     wcs : astropy.wcs.WCS
-        WCS of the frame, equatorial.
+        WCS of the frame, in any of `projection.SYSTEMS`.
     ra, dec : ndarray, shape (N,)
-        Positions [deg].
+        Positions [deg], J2000.
 
     Returns
     -------
@@ -335,11 +335,17 @@ def place_sources(wcs: WCS, ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray
         Places [0-based pixel], NaN where the projection has none.
     jacobian : ndarray, shape (N, 2, 2)
         d(x, y) / d(u, v), with u, v in arcsec to the east and to the north [pixel / arcsec].
+
+    Raises
+    ------
+    ValueError
+        The WCS is not in a known system.
     """
     ra, dec = np.atleast_1d(np.asarray(ra, dtype=float)), np.atleast_1d(np.asarray(dec, dtype=float))
     steps = np.array([(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)]) * _STEP
     around = offset_sky(ra, dec, steps[:, :1] + 0 * ra, steps[:, 1:] + 0 * ra)
-    x, y = (p.reshape(5, -1) for p in sky_to_pixel(wcs, around[0].ravel(), around[1].ravel()))
+    lon_lat = rotate_sky(around[0].ravel(), around[1].ravel(), "J2000", sky_system(wcs))
+    x, y = (p.reshape(5, -1) for p in sky_to_pixel(wcs, *lon_lat))
     slopes = [[p[1] - p[2], p[3] - p[4]] for p in (x, y)]
     jacobian = np.moveaxis(np.array(slopes), 2, 0) / (2 * _STEP)
     return x[0], y[0], jacobian

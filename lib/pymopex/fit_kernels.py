@@ -23,8 +23,12 @@ _PIVOT = 1e-13  # smallest pivot of a correlation matrix that is not called sing
 
 
 class Search(NamedTuple):
-    """Limits of a minimisation; lengths of the step and of the whole shift in arcsec, one for each source."""
+    """Limits of a minimisation; lengths of the step and of the whole shift in arcsec, one for each source.
 
+    Shifts count from the positions in `origin`, a vector of parameters.
+    """
+
+    origin: np.ndarray
     max_step: np.ndarray
     max_shift: np.ndarray
     max_iterations: int
@@ -96,7 +100,7 @@ def accumulate(
                 wd = weight * deriv[a]
                 if wd != 0.0:
                     vector[a] += wd * residual
-                    for b in range(a, m):
+                    for b in range(m):  # the whole row: a loop of fixed length is the faster one
                         matrix[a, b] += wd * deriv[b]
     for a in range(m):
         for b in range(a):
@@ -172,11 +176,9 @@ def solve(matrix: np.ndarray, vector: np.ndarray, free: np.ndarray, damping: flo
 
 
 @numba.njit(cache=True, nogil=True)
-def _limited(
-    p: np.ndarray, step: np.ndarray, start: np.ndarray, search: Any, at_bound: np.ndarray
-) -> np.ndarray:
+def _limited(p: np.ndarray, step: np.ndarray, search: Any, at_bound: np.ndarray) -> np.ndarray:
     """Parameters after a step, with the positions held in their limits."""
-    trial = p + step
+    trial, start = p + step, search.origin
     for n in range(at_bound.size):
         u, v = 3 * n, 3 * n + 1
         length = math.hypot(step[u], step[v])
@@ -226,7 +228,7 @@ def minimise(
                 return p, matrix, chi2, iteration, SINGULAR, at_bound
             damping = max(100.0 * damping, 1e-6)
             continue
-        trial = _limited(p, step, start, search, trial_bound)
+        trial = _limited(p, step, search, trial_bound)
         new_chi2 = accumulate(group, table, trial, 0, n_frames, new_matrix, new_vector)
         change = chi2 - new_chi2
         small = search.ftol * new_chi2 + _ABSOLUTE

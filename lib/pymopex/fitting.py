@@ -32,6 +32,7 @@ _REACH = 1.5  # pixel of the PRF core used in that search
 class _Solution:
     group: GroupData
     parents: np.ndarray
+    origin: np.ndarray
     p: np.ndarray
     matrix: np.ndarray
     chi2: float
@@ -102,7 +103,9 @@ def fit_group(
     _check_prf(group, table)
     _, counts = kernels.box_sums(group, group.value)
     usable = np.flatnonzero(counts.sum(axis=0) >= (1 if settings.fixed_positions else 3))
-    best = _minimise(group.take(usable), usable, table, start[usable], settings) if usable.size else None
+    best = None
+    if usable.size:
+        best = _minimise(group.take(usable), usable, table, start[usable], start[usable], settings)
     if best is not None and (best.dof < 0 or best.ended == kernels.SINGULAR):
         return _finish(n, best, table, settings, added=0)
     added = 0
@@ -139,7 +142,8 @@ def _free(n: int, settings: FitSettings) -> np.ndarray:
 
 def _pixels_per_arcsec(group: GroupData) -> np.ndarray:
     """Scale of the frames at each source, mean of those that hold it."""
-    det = np.abs(np.linalg.det(group.jacobian))
+    j = group.jacobian
+    det = np.abs(j[..., 0, 0] * j[..., 1, 1] - j[..., 0, 1] * j[..., 1, 0])
     known = np.isfinite(det) & np.isfinite(group.rx)
     count = np.maximum(known.sum(axis=0), 1)
     scale = np.sqrt(np.where(known, det, 0.0)).sum(axis=0) / count
@@ -147,18 +151,33 @@ def _pixels_per_arcsec(group: GroupData) -> np.ndarray:
 
 
 def _minimise(
-    group: GroupData, parents: np.ndarray, table: PRFTable, start: np.ndarray, settings: FitSettings
+    group: GroupData,
+    parents: np.ndarray,
+    table: PRFTable,
+    start: np.ndarray,
+    origin: np.ndarray,
+    settings: FitSettings,
 ) -> _Solution:
-    n = group.n_sources
-    p = np.zeros(3 * n + 1)
-    p[0:-1:3], p[1:-1:3] = start.T
+    """Minimise from the positions `start`; the shift is limited from `origin`; both of shape (N, 2)."""
     per_arcsec = _pixels_per_arcsec(group)
     shift = settings.max_shift or max(group.fit_x, group.fit_y) / 2
     search = kernels.Search(
-        settings.max_step / per_arcsec, shift / per_arcsec, int(settings.max_iterations), float(settings.ftol)
+        _parameters(origin),
+        settings.max_step / per_arcsec,
+        shift / per_arcsec,
+        int(settings.max_iterations),
+        float(settings.ftol),
     )
-    free = _free(n, settings)
-    return _Solution(group, parents, *kernels.minimise(group, table, p, free, search), free)
+    free = _free(group.n_sources, settings)
+    found = kernels.minimise(group, table, _parameters(start), free, search)
+    return _Solution(group, parents, origin, *found, free)
+
+
+def _parameters(positions: np.ndarray) -> np.ndarray:
+    """Parameter vector of positions, fluxes and background 0."""
+    p = np.zeros(3 * len(positions) + 1)
+    p[0:-1:3], p[1:-1:3] = positions.T
+    return p
 
 
 def _with_source(fit: _Solution, table: PRFTable, settings: FitSettings) -> _Solution | None:
@@ -176,8 +195,9 @@ def _with_source(fit: _Solution, table: PRFTable, settings: FitSettings) -> _Sol
     if not peak > 0:
         return None
     start = np.vstack([np.column_stack([fit.p[0:-1:3], fit.p[1:-1:3]]), [u, v]])
+    origin = np.vstack([fit.origin, [u, v]])
     members = [*range(fit.group.n_sources), n]
-    more = _minimise(fit.group.take(members), fit.parents[members], table, start, settings)
+    more = _minimise(fit.group.take(members), fit.parents[members], table, start, origin, settings)
     return None if more.ended == kernels.SINGULAR else more
 
 

@@ -279,7 +279,7 @@ def prf_table(prfs: Iterable[PRF], *, radius: float | None = None) -> PRFTable:
     Notes
     -----
     The legacy program takes the nearest sample, which is why it wants 100 samples per pixel. A cubic spline
-    of 5 samples per pixel follows the IRAC PRF to about 1e-4 of its peak, of 10 to 1e-5; PRFs sampled more
+    of 5 samples per pixel follows the IRAC PRF to about 2e-4 of its peak, of 10 to 1e-5; PRFs sampled more
     finely than `SAMPLING` are thinned out to the next divisor of their factor.
     """
     if radius is not None and not radius > 0:

@@ -10,6 +10,8 @@ import numpy as np
 PAD = 2
 """Spline coefficients beyond the first and the last sample of a PRF table."""
 
+_FARTHEST = 1e15  # samples
+
 
 @numba.njit(cache=True, nogil=True)
 def _bspline(t: float, w: np.ndarray, d: np.ndarray) -> None:
@@ -30,9 +32,13 @@ def phase(position: float, sampling: int, n: int, w: np.ndarray, d: np.ndarray) 
     """Give the place of a source in a table along one axis, which all pixels share.
 
     Fills the weights `w` and `d`. Returns the first coefficient used by pixel 0, and the first and the last
-    pixel that the table covers; `n` is the number of coefficients along the axis.
+    pixel that the table covers; `n` is the number of coefficients along the axis. A source that is nowhere, or
+    so far off that its place is no integer, covers none.
     """
     q = 0.5 * (n - 1) - position * sampling
+    if not abs(q) < _FARTHEST:
+        w[:], d[:] = 0.0, 0.0
+        return 0, 1, 0
     base = math.floor(q)
     _bspline(q - base, w, d)
     last = n - PAD - 1 if q == base else n - PAD - 2

@@ -56,7 +56,7 @@ class Part(NamedTuple):
 
 @numba.njit(cache=True, nogil=True)
 def _offsets(width, corners):
-    """Steps to the neighbours of a pixel."""
+    """Give the steps to the neighbours of a pixel."""
     if corners:
         return np.array([-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1])
     return np.array([-width, -1, 1, width])
@@ -201,10 +201,11 @@ def _peaks(pixels, values, width, radius, rise, slot):
 
 
 @numba.njit(cache=True, nogil=True)
-def _is_extended(pixels, peak, values, owner, offsets, rules):
+def _is_extended(pixels, values, owner, offsets, rules):
     """Whether the part of a cluster above half of its peak height is larger than a point source can be."""
     if rules.extended_area <= 0 or len(pixels) <= rules.extended_area:
         return False
+    peak = _statistics(pixels, values)[0]
     number = owner[peak]
     _mark(pixels, values, 0.5 * (rules.threshold + values[peak]), owner)
     owner[peak] = _CANDIDATE
@@ -295,15 +296,10 @@ def _domain_parts(part, sorted_pixels, domain, number, work, rules):
 
 @numba.njit(cache=True, nogil=True)
 def _divide(part, number, work, offsets, rules):
-    """Parts of an oversized cluster; none if it is an extended object."""
+    """Parts of an oversized cluster."""
     pixels = work.pool[part.start : part.stop].copy()
     values = work.values
     peak, mean, deviation = _statistics(pixels, values)
-    nothing = [part]
-    nothing.pop()
-    if _is_extended(pixels, peak, values, work.owner, offsets, rules):
-        _give(pixels, _NOBODY, work.owner)
-        return nothing
     threshold = max(part.threshold, mean + deviation)
     rise = max(rules.smallest_rise, rules.min_peak_fraction * (values[peak] - rules.threshold))
     if rules.kind == SIMPLE:
@@ -350,8 +346,11 @@ def segment(work, rules):
         end = stop
         while len(stack) > 0:
             part = stack.pop()
-            _give(work.pool[part.start : part.stop], part.level, work.levels)
-            if part.settled or part.stop - part.start <= rules.max_area or part.level >= rules.max_level:
+            pixels = work.pool[part.start : part.stop]
+            _give(pixels, part.level, work.levels)
+            if not part.settled and _is_extended(pixels, work.values, work.owner, offsets, rules):
+                _give(pixels, _NOBODY, work.owner)
+            elif part.settled or part.stop - part.start <= rules.max_area or part.level >= rules.max_level:
                 final.append(part)
                 roots.append(root)
             else:

@@ -66,7 +66,7 @@ def fit_snr(
     Returns
     -------
     float
-        The ratio, with the sign of the flux; NaN if there is no noise value.
+        The ratio, with the sign of the flux; NaN if there is no noise value, or no gain or coverage where it is needed.
 
     Raises
     ------
@@ -93,5 +93,7 @@ def fit_snr(
         return math.nan
     variance = float(np.mean(known**2)) * sigma.size
     if recipe == 2:
+        if not gain * coverage > 0:
+            return math.nan
         variance += max(flux, 0.0) / (gain * coverage)
     return flux / math.sqrt(variance) if variance > 0 else math.nan

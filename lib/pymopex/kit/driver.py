@@ -137,6 +137,7 @@ def check(run: Run, tasks: list[str], *, need_frames: bool = True) -> None:
         run.params_of(task)
     problems = list(run.settings.problems)
     if need_frames:
+        run.task = tasks[0]  # tells which frames are meant: behind Point Source Image, the residual ones
         problems += _problems_of(check_frames, run)
     for task in tasks:
         module = import_module(f"pymopex.tasks.{task}")

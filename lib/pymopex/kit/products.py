@@ -79,6 +79,15 @@ PRODUCTS: dict[str, tuple[str, str]] = {
     "residual_list": ("pointsourceimage", "{RESIDUAL_DIR}/residual_{list}"),
     "pointsource": ("pointsourceimage", "{RESIDUAL_DIR}/pointsource_{base}.fits"),
     "pointsource_list": ("pointsourceimage", "{RESIDUAL_DIR}/pointsource_{list}"),
+    "simulated": ("simulate", "{OUTPUT_DIR}/bcd/{base}.fits"),
+    "simulated_images": ("simulate", "{OUTPUT_DIR}/images.txt"),
+    "simulated_sigmas": ("simulate", "{OUTPUT_DIR}/sigmas.txt"),
+    "simulated_masks": ("simulate", "{OUTPUT_DIR}/masks.txt"),
+    "simulated_pmask": ("simulate", "{OUTPUT_DIR}/pmask.fits"),
+    "simulated_prf": ("simulate", "{OUTPUT_DIR}/prfs_x5/{base}.fits"),
+    "true_sources": ("simulate", "{OUTPUT_DIR}/truth/sources.tbl"),
+    "true_offsets": ("simulate", "{OUTPUT_DIR}/truth/offsets.tbl"),
+    "true_hits": ("simulate", "{OUTPUT_DIR}/truth/hits/{base}_hits.fits"),
 }
 
 

@@ -1,0 +1,266 @@
+"""The columns of all tables: name, type, unit, format and meaning, each declared once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+Type = Literal["int", "double", "char"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Parameters
+    ----------
+    name : str
+        Name in the header.
+    type : {'int', 'double', 'char'}
+        Type in the header.
+    unit : str
+        Unit, empty for a number without one.
+    format : str
+        End of a ``%`` conversion, such as ``.9f``; ``r`` is the shortest text that reads back as the same number.
+    meaning : str
+        One line for the manual.
+    """
+
+    name: str
+    type: Type
+    unit: str
+    format: str
+    meaning: str
+
+
+class TableLike(Protocol):
+    """What `by_name` needs of a table: type and unit of each column."""
+
+    @property
+    def types(self) -> Mapping[str, str]:
+        """Type by column name."""
+
+    @property
+    def units(self) -> Mapping[str, str]:
+        """Unit by column name."""
+
+
+def _int(name: str, meaning: str, unit: str = "") -> Column:
+    return Column(name, "int", unit, "d", meaning)
+
+
+def _real(name: str, unit: str, form: str, meaning: str) -> Column:
+    return Column(name, "double", unit, form, meaning)
+
+
+def _char(name: str, meaning: str) -> Column:
+    return Column(name, "char", "", "s", meaning)
+
+
+INTERP = (
+    _char("name", "file of the interpolated image or of the tile"),
+    _int("nx", "width; 0 for a frame off the mosaic", "pixel"),
+    _int("ny", "height; 0 for a frame off the mosaic", "pixel"),
+    _int("offset_x", "pixels of the mosaic to the left of it", "pixel"),
+    _int("offset_y", "pixels of the mosaic below it", "pixel"),
+)
+"""Tables of interpolated frames."""
+
+TILES = INTERP
+"""Tables of the tiles of a mosaic."""
+
+HEADER_LIST = (
+    _char("file", "frame"),
+    _int("naxis1", "width of the frame", "pixel"),
+    _int("naxis2", "height of the frame", "pixel"),
+    _char("ctype1", "type of the first world coordinate"),
+    _char("ctype2", "type of the second world coordinate"),
+    _real("crval1", "deg", ".10f", "first world coordinate of the reference pixel"),
+    _real("crval2", "deg", ".10f", "second world coordinate of the reference pixel"),
+    _real("crpix1", "pixel", ".6f", "reference pixel along x, from 1"),
+    _real("crpix2", "pixel", ".6f", "reference pixel along y, from 1"),
+    _real("cd1_1", "deg/pixel", ".12e", "change of the first world coordinate along x"),
+    _real("cd1_2", "deg/pixel", ".12e", "change of the first world coordinate along y"),
+    _real("cd2_1", "deg/pixel", ".12e", "change of the second world coordinate along x"),
+    _real("cd2_2", "deg/pixel", ".12e", "change of the second world coordinate along y"),
+)
+"""``header_list.tbl``: world coordinates of the frames."""
+
+OFFSETS = (
+    _int("index", "number of the frame in the list, from 1"),
+    _char("file", "frame"),
+    _real("offset", "MJy/sr", ".9g", "constant that the overlap correction adds to the frame"),
+    _real("delta_offset", "MJy/sr", ".6g", "1-sigma uncertainty of the constant"),
+    _int("group", "number of the group of frames that overlap, directly or through others"),
+    _int("outlier", "1 for a constant far from the others"),
+    _int("no_overlap", "1 for a frame that overlaps no other and keeps its level"),
+)
+"""``offsets.tbl`` of the overlap correction."""
+
+REJECTED = (
+    _char("file", "frame"),
+    _int("n_pixels", "pixels of the frame"),
+    _int("radhit", "pixels that the frame's own mask counts as hit (rmask bit 0)"),
+    _int("temporal", "pixels rejected by Mosaic Outlier (rmask bit 1)"),
+    _int("dual", "pixels rejected by Mosaic Dual Outlier (rmask bit 2)"),
+    _int("box", "pixels rejected by Mosaic Box Outlier (rmask bit 3)"),
+    _int("rejected", "pixels rejected by any method"),
+)
+"""``rejected.tbl`` of Mosaic RMask."""
+
+DETECT = (
+    _int("srcid", "number of the source"),
+    _real("x", "pixel", ".6f", "position along x on the mosaic, from 1"),
+    _real("y", "pixel", ".6f", "position along y on the mosaic, from 1"),
+    _real("flux", "MJy/sr", ".7g", "peak value of the detection on the background-subtracted image"),
+    _int("BlendId", "number of the blend; detections of one blend are fitted together"),
+    _int("BlendSize", "detections in the blend"),
+)
+"""``detect.tbl`` and ``detect_raw.tbl``."""
+
+PIXELS = (
+    _int("srcid", "number of the detected cluster"),
+    _int("x", "column of the pixel on the mosaic, from 1", "pixel"),
+    _int("y", "row of the pixel on the mosaic, from 1", "pixel"),
+    _real("value", "MJy/sr", ".7g", "value of the pixel on the background-subtracted image"),
+)
+"""Table of all detected pixels."""
+
+_BOX = (
+    _int("FitX", "width of the fitting box on the frames", "pixel"),
+    _int("FitY", "height of the fitting box on the frames", "pixel"),
+)
+
+_EXTRACT = (
+    _int("srcid", "number of the extracted source"),
+    _int("detid", "number of the source in the detection table"),
+    _int("N_PS", "sources fitted together; more than 1 after deblending"),
+    _real("RA", "deg", ".9f", "right ascension (or first coordinate of the mosaic's system)"),
+    _real("delta_RA", "deg", ".6g", "1-sigma uncertainty of the coordinate RA"),
+    _real("Dec", "deg", ".9f", "declination (or second coordinate of the mosaic's system)"),
+    _real("delta_Dec", "deg", ".6g", "1-sigma uncertainty of Dec"),
+    _real("delta_RAD", "deg^2", ".6g", "covariance of RA and Dec"),
+    _real("x", "pixel", ".6f", "position along x on the mosaic, from 1"),
+    _real("delta_x", "pixel", ".6g", "1-sigma uncertainty of x"),
+    _real("y", "pixel", ".6f", "position along y on the mosaic, from 1"),
+    _real("delta_y", "pixel", ".6g", "1-sigma uncertainty of y"),
+    _real("delta_xy", "pixel^2", ".6g", "covariance of x and y"),
+    _real("flux", "uJy", ".9g", "fitted flux"),
+    _real("delta_flux", "uJy", ".6g", "1-sigma uncertainty of the flux"),
+    _real("bckgrnd", "MJy/sr", ".8g", "fitted background; only with Background_Fit"),
+    _real("chi2/dof", "", ".6g", "chi2 per degree of freedom of the fit of all sources fitted together"),
+    _real("ps_chi2/dof", "", ".6g", "the same from the pixels in the box of this source"),
+    _int("status", "1 for a successful fit, 0 for a failed one"),
+    _real("SNR", "", ".6g", "signal-to-noise ratio of the flux; not positive for a failed fit"),
+    *_BOX,
+    _int("n_frames", "frames with good pixels in the fitting box"),
+    _char(
+        "deblend",
+        "letters: N alone, P passive, A active deblending, C at the limit of sources, O moved too far",
+    ),
+)
+
+
+def extract_columns(background: bool) -> list[Column]:
+    """Give the columns of ``extract_raw.tbl`` in the legacy order.
+
+    Parameters
+    ----------
+    background : bool
+        Whether the background was fitted, which adds the column ``bckgrnd``.
+
+    References
+    ----------
+    MOPEX User's Guide, Select: the order of the names.
+    """
+    return [column for column in _EXTRACT if background or column.name != "bckgrnd"]
+
+
+def aperture_columns(n: int) -> list[Column]:
+    """Give the columns of `n` apertures: all fluxes, then all counts of bad pixels, then all uncertainties."""
+    names = [f"{kind}{i}" for kind in ("aperture", "bad_pix", "ap_unc") for i in range(1, n + 1)]
+    return [column for name in names if (column := _aperture(name)) is not None]
+
+
+def _aperture(name: str) -> Column | None:
+    match = re.fullmatch(r"(aperture|bad_pix|ap_unc)([1-9]\d*)", name.casefold())
+    if match is None:
+        return None
+    kind, i = match.groups()
+    if kind == "aperture":
+        return _real(f"aperture{i}", "uJy", ".9g", f"flux in aperture {i}")
+    if kind == "bad_pix":
+        return _int(f"bad_pix{i}", f"bad pixels in aperture {i}")
+    return _real(f"ap_unc{i}", "uJy", ".6g", f"1-sigma uncertainty of the flux in aperture {i}")
+
+
+def declared() -> dict[str, tuple[Column, ...]]:
+    """Give the declared columns by table, for the manual; one aperture stands for all."""
+    return {
+        "extract": _EXTRACT,
+        "aperture": tuple(aperture_columns(1)),
+        "detect": (*DETECT, *_BOX),
+        "detected pixels": PIXELS,
+        "interpolated frames and tiles": INTERP,
+        "header list": HEADER_LIST,
+        "offsets": OFFSETS,
+        "rejected pixels": REJECTED,
+    }
+
+
+def by_name(name: str, table: TableLike) -> Column:
+    """Find the declaration of a column of a table.
+
+    Parameters
+    ----------
+    name : str
+        Name as it stands in the table; case does not matter, and is kept.
+    table : TableLike
+        Its type and unit choose among declarations of one name, and make one up for a column that is nowhere
+        declared.
+    """
+    kind, unit = table.types.get(name), table.units.get(name)
+    found = [column for column in _named(name) if kind is None or _both_text_or_not(column.type, kind)]
+    found.sort(key=lambda column: (unit is not None and column.unit != unit, kind != column.type))
+    if found and (unit is None or unit in ("", found[0].unit)):
+        return replace(found[0], name=name)
+    if found:  # another unit than ours: keep what the table says
+        return replace(found[0], name=name, unit=unit or "")
+    if kind == "int":
+        return _int(name, f"{name} of the input table", unit or "")
+    if kind == "char":
+        return replace(_char(name, f"{name} of the input table"), unit=unit or "")
+    return _real(name, unit or "", "r", f"{name} of the input table")
+
+
+def _named(name: str) -> Iterator[Column]:
+    same = name.casefold()
+    for columns in declared().values():
+        yield from (column for column in columns if column.name.casefold() == same)
+    aperture = _aperture(name)
+    if aperture is not None:
+        yield aperture
+
+
+def _both_text_or_not(one: str, other: str) -> bool:
+    return (one == "char") == (other == "char")
+
+
+TRUTH_SOURCES = (
+    _int("id", "number of the star, from 1"),
+    _real("ra", "deg", ".9f", "right ascension"),
+    _real("dec", "deg", ".9f", "declination"),
+    _real("flux", "uJy", ".9g", "flux within 10 pixels of the frame"),
+    _int("saturated", "1 for a star that saturates pixels of a frame"),
+    _int("n_frames", "frames that hold its place"),
+)
+"""Stars of a simulated field."""
+
+TRUTH_OFFSETS = (
+    _int("index", "number of the frame in the list, from 1"),
+    _char("file", "frame"),
+    _real("offset", "MJy/sr", ".9g", "constant that the simulation added to the frame"),
+)
+"""Constants of simulated frames."""

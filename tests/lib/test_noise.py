@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+from pymopex.background import MedianWindow
+from pymopex.noise import gaussian_noise
+
+NORMAL = 0.3413447460685429  # part of a normal distribution between its mean and one standard deviation
+
+
+def test_width_by_hand():
+    image = np.arange(101.0).reshape(1, 101)
+    found = gaussian_noise(image, None, MedianWindow(501, 1, 0))
+    assert found.dtype == np.float32
+    assert found == pytest.approx(100 * NORMAL)
+
+
+def test_flat_image_has_no_noise():
+    image = np.full((20, 30), 4.0)
+    image[2, 3] = np.nan
+    assert (gaussian_noise(image, None, MedianWindow(7, 7, 3)) == 0).all()
+
+
+@pytest.mark.parametrize("n_outliers,factor", [(0, 1.0), (100, 0.94)])
+def test_normal_noise(n_outliers, factor):
+    image = np.random.default_rng(1).normal(100, 3, (200, 200))
+    found = gaussian_noise(image, None, MedianWindow(45, 45, n_outliers))
+    assert np.mean(found) == pytest.approx(3 * factor, rel=0.015)
+
+
+def test_noise_follows_the_place_and_sources_do_not_count():
+    rng = np.random.default_rng(2)
+    scale = np.where(np.arange(160) < 80, 1.0, 4.0)
+    image = rng.normal(size=(100, 160)) * scale
+    image[rng.uniform(size=image.shape) < 0.05] += 1000
+    found = gaussian_noise(image, None, MedianWindow(31, 31, 48))
+    assert found[:, :60].mean() == pytest.approx(1, rel=0.05)
+    assert found[:, 100:].mean() == pytest.approx(4, rel=0.05)
+
+
+def test_masked_areas_get_the_noise_around_them():
+    image = np.random.default_rng(3).normal(size=(60, 60))
+    bad = np.zeros(image.shape, dtype=bool)
+    bad[20:40, 20:40] = True
+    image[bad] = 1e9
+    found = gaussian_noise(image, bad, MedianWindow(11, 11, 0, min_good_pixels=50))
+    assert np.isfinite(found).all()
+    assert found[30, 30] == pytest.approx(1, rel=0.2)
+
+
+def test_an_image_without_data_has_no_value():
+    assert np.isnan(gaussian_noise(np.full((5, 5), np.nan), None, MedianWindow(3, 3, 0))).all()
+    with pytest.raises(ValueError, match="output pixels are bad"):
+        gaussian_noise(np.full((5, 5), np.nan), None, MedianWindow(3, 3, 0, max_bad_fraction=0.5))
+
+
+def test_shapes_must_agree():
+    with pytest.raises(ValueError, match="bad has shape"):
+        gaussian_noise(np.zeros((5, 5)), np.zeros((4, 5), bool), MedianWindow(3, 3, 0))
