@@ -80,7 +80,7 @@ def source_figures(out: Path) -> None:
 def flux_figures(out: Path) -> None:
     """Fitted flux over aperture flux of bright isolated stars, both on the scale of the calibration."""
     table = read_table(str(out / "extract.tbl"))
-    ra, dec, flux, snr = (table.column(name) for name in ("RA", "Dec", "flux", "SNR"))
+    flux, snr = (table.column(name) for name in ("flux", "SNR"))
     aperture = table.column("aperture2")
     bad = table.column("bad_pix2")
     x, y = table.column("x"), table.column("y")
@@ -119,7 +119,7 @@ def residual_figures(out: Path) -> None:
         near = np.hypot(xx - (x[i] - 1), yy - (y[i] - 1)) < 5
         shares.append(np.nanstd(residual[near]) / np.nanmax(mosaic[near]))
     print(
-        f"residual rms within 3 arcsec of the 20 brightest unsaturated stars: median {np.median(shares):.4f} of the peak"
+        f"residual rms within 3 arcsec of the 20 brightest unsaturated stars: {np.median(shares):.4f} of the peak"
     )
 
 

@@ -15,8 +15,8 @@ def run(run: Run) -> None:
 
     Notes
     -----
-    The width is measured on the tiles and turned into pixels of the frames by the ratio of the fiducial frame's pixel to
-    the mosaic's; it is odd and at least 3.
+    The width is measured on the tiles and turned into pixels of the frames by the ratio of the pixels of mosaic and
+    frames; it is odd and at least 3.
     """
     import numpy as np
     from pymopex import columns

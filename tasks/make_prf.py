@@ -28,8 +28,9 @@ def run(run: Run) -> None:
 
     Notes
     -----
-    The published procedure: linear magnification, the last row and column cut to odd size, recentred on the centroid, border set to
-    zero (IRAC Instrument Handbook, appendix C). In the map, PRFPos is the lower left corner of the region a PRF serves.
+    The published procedure: linear magnification, the last row and column cut to odd size, recentred on the centroid,
+    border set to zero (IRAC Instrument Handbook, appendix C). In the map, PRFPos is the lower left corner of the
+    region a PRF serves.
     """
     from pymopex.kit.prfmap import PrfMapTable, write_prf_map
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -173,7 +174,7 @@ def rates(
 ) -> list[tuple[float, float, int, float]]:
     """Give the rate of `found` in bins of signal-to-noise: low edge, high edge, number, rate (NaN if none)."""
     rows = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         inside = (signal_to_noise >= low) & (signal_to_noise < high)
         n = int(inside.sum())
         rows.append((float(low), float(high), n, float(found[inside].mean()) if n else np.nan))

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 from astropy.wcs import WCS
+from numpy.typing import ArrayLike
 
 from pymopex.projection import rotate_sky, sky_system, sky_to_pixel
 
@@ -295,9 +296,7 @@ def join_frames(
     )
 
 
-def offset_sky(
-    ra: np.ndarray, dec: np.ndarray, u: np.ndarray, v: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def offset_sky(ra: ArrayLike, dec: ArrayLike, u: ArrayLike, v: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Position at an offset in the tangent plane.
 
     Parameters

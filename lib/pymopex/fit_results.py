@@ -83,7 +83,7 @@ class FitSettings:
     max_iterations : int
         Most iterations of the minimisation.
     ftol : float
-        Relative change of chi2 at which it has converged.
+        Relative change of chi2 at which it has converged; the gain still expected is a hundredth of it.
     fixed_positions : bool
         Fit fluxes (and the background) only.
     max_step : float

@@ -80,7 +80,8 @@ def fit_group(
     -----
     chi2 is the sum over the good pixels of all frames of (s - sum_n f_n k_n PRF(i - R_n) - b)^2 / sigma^2. It
     is minimised by the Levenberg-Marquardt method with analytic derivatives, in place of the legacy simplex.
-    Fluxes and background need no start: they come from a linear fit at the start positions.
+    Fluxes and background need no start: they have their best values, of a linear fit, at the start positions
+    and after each step (variable projection; Golub & Pereyra 1973, SIAM J. Numer. Anal. 10, 413).
 
     The covariance is the inverse of half the Hessian of chi2 in the Gauss-Newton form, which is the
     Cramer-Rao bound if the sigmas are right.

@@ -74,7 +74,7 @@ def test_all_syntax_problems_together():
 
 
 def test_end_without_block():
-    with pytest.raises(InputError, match="a.nl:1: &END without a block"):
+    with pytest.raises(InputError, match=r"a\.nl:1: &END without a block"):
         namelist.parse("&END\n", "a.nl")
 
 

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-
 from pymopex.coadd import coadd
 from pymopex.geometry import Box
 from pymopex.stack import Stack

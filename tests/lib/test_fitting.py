@@ -19,6 +19,7 @@ from pymopex.fit_data import (
     offset_sky,
     place_sources,
 )
+from pymopex.fit_kernels import model_values
 from pymopex.fitting import (
     Deblend,
     FitSettings,
@@ -31,6 +32,7 @@ from pymopex.fitting import (
 )
 from pymopex.prf import PRF, PRFTable, prf_table
 from pymopex.units import ujy_per_mjysr
+from scipy.optimize import least_squares
 
 PIXEL = 1.22  # arcsec
 SIGMA = 0.9  # pixel, of the Gaussian PRF
@@ -47,6 +49,9 @@ PLACE_TOLERANCE = 1e-5  # pixel, of a fit without noise
 SCATTER_TOLERANCE = 0.08  # relative, measured scatter against the Cramer-Rao bound
 PULL_TOLERANCE = 0.10  # of the unit width of the pulls
 BIAS_TOLERANCE = 3.0  # standard errors of a mean
+GROUPS = 60  # random groups, beside a general least-squares program
+CHI2_DEPTH = 0.05  # chi2 above the minimum that the general program finds from there
+MISSED = 0.05  # of the groups may be worse, or fail: sources that merge have no minimum
 AGREEMENT = 0.1  # sigma, between two fitting programs
 
 # Distortion of the size of IRAC channel 1 at the corners of its array.
@@ -414,6 +419,29 @@ def test_agrees_with_photutils(table):
         sigma = math.sqrt(source.covariance[2, 2])
         assert abs(source.flux - found["flux_fit"][n] / SCALE) < AGREEMENT * sigma
         assert abs(place - found["x_fit"][n]) < AGREEMENT * math.sqrt(source.covariance[0, 0]) / PIXEL
+
+
+def test_crowded_and_faint_groups_reach_the_minimum(table):
+    """Up to five sources, some below the noise beside bright ones: as deep as a general program, and converged."""
+    rng = np.random.default_rng(5)
+    wcss = frames(3)
+    shallow = failed = 0
+    for _ in range(GROUPS):
+        n = rng.integers(1, 6)
+        sky = sky_at(20 + rng.uniform(-4, 4, n), 20 + rng.uniform(-4, 4, n), 10 ** rng.uniform(0.3, 3.5, n))
+        group = observe(wcss, sky, shifted(sky, *rng.uniform(-0.6, 0.6, (2, n))), rng=rng)
+        fit = fit_group(group, table)
+
+        def residual(p, group=group):
+            return np.sqrt(group.weight) * (group.value - model_values(group, table, np.append(p, 0.0)))
+
+        start = np.array([(s.u, s.v, s.flux) for s in fit.sources]).ravel()
+        deeper = least_squares(residual, start, x_scale=np.tile([0.1, 0.1, 10.0], n), max_nfev=60)
+        at_bound = any(s.status is FitStatus.AT_BOUND for s in fit.sources)
+        shallow += not at_bound and fit.chi2 - 2 * deeper.cost > CHI2_DEPTH
+        failed += any(s.status in (FitStatus.NOT_CONVERGED, FitStatus.SINGULAR) for s in fit.sources)
+    assert shallow <= MISSED * GROUPS
+    assert failed <= MISSED * GROUPS
 
 
 # ---------------------------------------------------------------------------- status

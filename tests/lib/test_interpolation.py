@@ -175,7 +175,7 @@ def test_cubic_keeps_a_parabola():
 
 
 def test_cubic_at_bad_pixels():
-    y, x = np.mgrid[:9, :9].astype(float)
+    _, x = np.mgrid[:9, :9].astype(float)
     bad = np.zeros((9, 9), bool)
     bad[4, 4] = True
     out = interpolate(x, x, bad, affine((9, 9), (9, 9), offset=(0.3, 0)), CUBIC)

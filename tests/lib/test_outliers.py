@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from pymopex import outliers
 from pymopex.geometry import Box
 from pymopex.outliers import (
@@ -115,7 +114,7 @@ def test_the_order_of_frames_does_not_matter(order):
 
 
 def brute_box(values, box, bias):
-    n, ny, nx = values.shape
+    _, ny, nx = values.shape
     centre, scatter = np.zeros((ny, nx)), np.zeros((ny, nx))
     half = box // 2
     for y in range(ny):

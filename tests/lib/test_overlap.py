@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-
 from pymopex.geometry import Box
 from pymopex.overlap import OverlapParams, PairSums, merge, pair_sums, solve_offsets
 from pymopex.stack import Stack

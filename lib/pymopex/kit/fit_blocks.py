@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,6 +58,16 @@ class Fitted:
     dropped: int
 
 
+@dataclass(frozen=True)
+class Gathered:
+    """The pixels of a group in all frames, and the MJy/sr per microjansky and the PRF of each source in each."""
+
+    members: np.ndarray
+    group: GroupData
+    scale: np.ndarray
+    prf: np.ndarray
+
+
 def fit_block(job: FitJob) -> list[Fitted]:
     """Fit the groups of a block.
 
@@ -64,35 +76,53 @@ def fit_block(job: FitJob) -> list[Fitted]:
     With known fluxes (from an earlier pass) every frame is freed of all sources first, and each group gets its own
     model back: so the wings of neighbours that are not in the group do not enter its fit.
     """
-    table, where, central = load_table(job.table)
+    table, _, central = load_table(job.table)
+    return [_fit(job, gathered, table, central) for gathered in gather_groups(job)]
+
+
+def gather_groups(job: FitJob) -> list[Gathered]:
+    """Collect the pixels of each group of a block that some frame holds."""
+    table, where, _ = load_table(job.table)
     groups = [job.members[part] for part in Groups(job.group[job.members], 0).members]
+    owner = {int(member): g for g, members in enumerate(groups) for member in members}
     pieces: list[list[Any]] = [[] for _ in groups]
     for number, files in enumerate(job.frames):
-        _collect(job, number, files, table, where, groups, pieces)
-    results = []
+        for g, piece in _pieces(job, number, files, table, where, groups, owner):
+            pieces[g].append(piece)
+    found = []
     for members, parts in zip(groups, pieces, strict=True):
         if parts:
-            results.append(_fit(job, members, parts, table, central))
-    return results
+            pixels, *columns = zip(*parts, strict=True)
+            x, y, jacobian, scale, prf = (np.array(column) for column in columns)
+            size = job.fit_size[members].max(axis=0)
+            group = join_frames(pixels, x, y, jacobian, scale, prf, (int(size[0]), int(size[1])))
+            found.append(Gathered(members, group, scale, prf))
+    return found
 
 
-def _collect(
-    job: FitJob, number: int, files: FrameFiles, table: PRFTable, where: PRFMap, groups, pieces
-) -> None:
-    """Add the pixels of one frame to each group that it holds."""
-    header = read_header(files.image)
-    wcs, shape = _wcs(header, job.refined), (header["NAXIS2"], header["NAXIS1"])
+def _pieces(
+    job: FitJob,
+    number: int,
+    files: FrameFiles,
+    table: PRFTable,
+    where: PRFMap,
+    groups: list[np.ndarray],
+    owner: dict[int, int],
+) -> Iterator[tuple[int, tuple]]:
+    """Give the number, pixels and places of each group that one frame holds."""
+    wcs, shape = _frame_geometry(files.image, job.refined)
     near = near_frame(wcs, shape, job.ra, job.dec)
-    if not near.size:
+    place = {int(source): i for i, source in enumerate(near)}
+    touched = sorted({owner[source] for source in place if source in owner})
+    if not touched:
         return
     x, y, jacobian = place_sources(wcs, job.ra[near], job.dec[near])
     inside = _inside(x, y, shape, job.n_edge)
-    place = {int(source): i for i, source in enumerate(near)}
     chosen = []
-    for g, members in enumerate(groups):
-        rows = [place[int(m)] for m in members if int(m) in place]
-        if len(rows) == len(members) and inside[rows].any():
-            chosen.append((g, np.array(rows)))
+    for g in touched:
+        rows = np.array([place[int(m)] for m in groups[g] if int(m) in place])
+        if len(rows) == len(groups[g]) and inside[rows].any():
+            chosen.append((g, rows))
     if not chosen:
         return
     scale, prf = _scale(wcs, x, y), where.index_at(x, y)
@@ -101,13 +131,16 @@ def _collect(
         size = job.fit_size[groups[g]].max(axis=0)
         pixels = gather_frame(image, x[rows], y[rows], int(size[0]), int(size[1]))
         if pixels.value.size:
-            pieces[g].append((pixels, x[rows], y[rows], jacobian[rows], scale[rows], prf[rows]))
+            yield g, (pixels, x[rows], y[rows], jacobian[rows], scale[rows], prf[rows])
 
 
-def _wcs(header: Any, refined: bool) -> Any:
+@lru_cache(maxsize=4096)
+def _frame_geometry(path: str, refined: bool) -> tuple[Any, tuple[int, int]]:
+    """Read the WCS and the shape of a frame, once per process."""
     from pymopex.geometry import frame_wcs
 
-    return frame_wcs(header, refined=refined)
+    header = read_header(path)
+    return frame_wcs(header, refined=refined), (header["NAXIS2"], header["NAXIS1"])
 
 
 def near_frame(wcs: Any, shape: tuple[int, int], ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
@@ -149,13 +182,10 @@ def _image(job: FitJob, number: int, files: FrameFiles, table: PRFTable, places:
     return FrameImage(data, sigma, bad)
 
 
-def _fit(job: FitJob, members: np.ndarray, parts: list, table: PRFTable, central: np.ndarray) -> Fitted:
+def _fit(job: FitJob, gathered: Gathered, table: PRFTable, central: np.ndarray) -> Fitted:
     from pymopex.fit_kernels import model_values
 
-    pixels, *columns = zip(*parts, strict=True)
-    x, y, jacobian, scale, prf = (np.array(column) for column in columns)
-    size = job.fit_size[members].max(axis=0)
-    group = join_frames(pixels, x, y, jacobian, scale, prf, (int(size[0]), int(size[1])))
+    members, group = gathered.members, gathered.group
     known = job.flux[members]
     if np.any(known != 0):
         own = np.append(np.column_stack([0 * known, 0 * known, known]).ravel(), 0.0)
@@ -165,7 +195,7 @@ def _fit(job: FitJob, members: np.ndarray, parts: list, table: PRFTable, central
     if dropped:
         fit = fit_group(group, table, job.settings)
     variance = _box_variance(group, job.snr_box)
-    return Fitted(members, fit, variance, _mean(scale), _mean(central[prf]), dropped)
+    return Fitted(members, fit, variance, _mean(gathered.scale), _mean(central[gathered.prf]), dropped)
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
@@ -195,11 +225,12 @@ def _without_hits(group: GroupData, fit: GroupFit, table: PRFTable, robust: floa
         return group, 0
     frame = np.repeat(np.arange(group.n_frames), np.diff(group.first))[keep]
     counts = np.bincount(frame, minlength=group.n_frames)
-    kept = {
-        name: np.ascontiguousarray(getattr(group, name)[keep]) for name in ("value", "weight", "px", "py")
-    }
     first = np.concatenate([[0], np.cumsum(counts)]).astype(group.first.dtype)
-    return group._replace(first=first, **kept), int((~keep).sum())
+    value, weight, px, py = (
+        np.ascontiguousarray(a[keep]) for a in (group.value, group.weight, group.px, group.py)
+    )
+    kept_group = group._replace(first=first, value=value, weight=weight, px=px, py=py)
+    return kept_group, int((~keep).sum())
 
 
 def _box_variance(group: GroupData, box: int) -> np.ndarray:

@@ -63,13 +63,10 @@ def frame_files(keys: Params, *, skip: dict[str, str] | None = None) -> tuple[Fr
     if problems:
         raise InputErrors(problems)
     pmask = _permanent_mask(keys)
+    nothing = [""] * count
+    sigmas, dmasks, rmasks = (lists.get(role, nothing) for role in ("sigma", "dmask", "rmask"))
     frames = tuple(
-        FrameFiles(
-            i,
-            image,
-            *(lists[role][i] if role in lists else "" for role in ("sigma", "dmask", "rmask")),
-            pmask,
-        )
+        FrameFiles(i, image, sigmas[i], dmasks[i], rmasks[i], pmask)
         for i, image in enumerate(lists["image"])
         if image not in (skip or {})
     )

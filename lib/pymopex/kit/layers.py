@@ -50,9 +50,9 @@ def layers(run: Run, kind: str = "interp") -> list[Layer]:
             raise InputError(f"{path}: has no row for {files.image}; run {_maker(kind)} again")
         box = Box(*(int(column[i]) for column in place))
         if box.nx and box.ny:
-            paths = (run.path(f"{kind}{part}", base=files.base) for part in ("", "_covg"))
+            data, coverage = (run.path(f"{kind}{part}", base=files.base) for part in ("", "_covg"))
             sigma = run.path(f"{kind}_unc", base=files.sigma_base) if files.sigma else ""
-            found.append(Layer(files, box, *paths, sigma))
+            found.append(Layer(files, box, data, coverage, sigma))
     return found
 
 

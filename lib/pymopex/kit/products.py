@@ -2,7 +2,8 @@
 
 ``{top}`` is the top directory of the mosaic: `OUTPUT_DIR`, or the place of the residual mosaic in APEX QA.
 Names in capitals are directory keys of the namelist. ``{base}`` is a frame's file name without ``.fits``,
-``{list}`` the file name of the list of frames, ``{tile}`` the number of a tile, from 1. Each product stands with the task that makes it ('' for the driver).
+``{list}`` the file name of the list of frames, ``{tile}`` the number of a tile, from 1. Each product stands with
+the task that makes it ('' for the driver).
 """
 
 from __future__ import annotations
@@ -88,6 +89,7 @@ PRODUCTS: dict[str, tuple[str, str]] = {
     "true_sources": ("simulate", "{OUTPUT_DIR}/truth/sources.tbl"),
     "true_offsets": ("simulate", "{OUTPUT_DIR}/truth/offsets.tbl"),
     "true_hits": ("simulate", "{OUTPUT_DIR}/truth/hits/{base}_hits.fits"),
+    "comparison": ("compare", "{OUTPUT_DIR}/comparison.txt"),
 }
 
 
