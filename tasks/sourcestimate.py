@@ -54,9 +54,9 @@ def run(run: Run) -> None:
     Notes
     -----
     The detections are grouped (by blend, or by ``Angular_Distance``) and each group is fitted in all frames that
-    hold it, in a box round each source. From the second pass on, all other sources are subtracted first, and the places in
-    the frames are computed anew at the fitted positions with the full WCS. Fluxes use the solid angle of the pixel
-    at the source's place in each frame. References: MOPEX User's Guide, section 8.6.
+    hold it, in a box round each source. From the second pass on, all other sources are subtracted first, and the
+    places in the frames are computed anew at the fitted positions with the full WCS. Fluxes use the solid angle of
+    the pixel at the source's place in each frame. References: MOPEX User's Guide, section 8.6.
     """
     from pymopex import columns
     from pymopex.kit.fit_rows import table_rows

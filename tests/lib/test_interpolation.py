@@ -264,7 +264,7 @@ def test_constant_stays_constant(how):
     assert out.coverage.max() <= 1
     if how.method != 3:  # the inner part of the box is covered
         inner = (slice(250, 350), slice(250, 350))
-        lost = {1: 0.1, 2: 0.1, 4: 0.2}[how.method]
+        lost = {1: 0.1, 2: 0.1, 4: 0.12}[how.method]  # 4: no value where the nearest pixel is bad
         assert out.coverage[inner].mean() == pytest.approx((1 - lost) * how.driz_fac**2, abs=0.04)
 
 
