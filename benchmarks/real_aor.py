@@ -78,19 +78,24 @@ def source_figures(out: Path) -> None:
 
 
 def flux_figures(out: Path) -> None:
-    """Fitted flux over aperture flux of bright isolated stars, both on the scale of the calibration."""
+    """Fitted flux over aperture flux of isolated stars far from the saturated one, on the scale of the calibration."""
     table = read_table(str(out / "extract.tbl"))
     flux, snr = (table.column(name) for name in ("flux", "SNR"))
     aperture = table.column("aperture2")
     bad = table.column("bad_pix2")
     x, y = table.column("x"), table.column("y")
-    apart = np.hypot(x[:, None] - x, y[:, None] - y) + np.where(np.eye(len(x)), 1e9, 0)
-    faint = flux[None, :] < 0.02 * flux[:, None]
-    isolated = np.where(faint, 1e9, apart).min(axis=1) > 20  # pixels of the mosaic, 12 arcsec
+    apart = np.hypot(x[:, None] - x, y[:, None] - y) + np.where(
+        np.eye(len(x)), 1e9, 0
+    )  # pixels of 0.6 arcsec
+    share = flux[None, :] / flux[:, None]
+    isolated = (np.where(apart < 10, share, 0).sum(axis=1) < 0.01) & (
+        np.where(apart < 24, share, 0).max(axis=1) < 0.1
+    )
     coverage = fits.getdata(out / "Combine-mosaic" / "mosaic_cov.fits")
     depth = coverage[np.round(y).astype(int) - 1, np.round(x).astype(int) - 1]
-    saturated = flux > 60000
-    chosen = isolated & (snr > 50) & (bad == 0) & (depth > 10) & ~saturated
+    brightest = np.argmax(np.nan_to_num(fits.getdata(out / "Combine-mosaic" / "mosaic.fits")))
+    away = np.hypot(x - 1 - brightest % coverage.shape[1], y - 1 - brightest // coverage.shape[1]) > 230
+    chosen = isolated & away & (snr > 50) & (bad == 0) & (depth > 15) & (flux < 5000)
     ratio = (flux / PRF_FACTOR) / (aperture * APERTURE_CORRECTION)
     found = spread(ratio[chosen])
     print(f"PRF flux / aperture flux: {found.n} stars, median {found.median:.4f}, scatter {found.width:.4f}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from pymopex.kit.errors import TaskFailed
 from pymopex.kit.images import read_image, write_image
 from pymopex.kit.layers import layers, on_tile, stack, write_table_whole
 from pymopex.kit.lists import write_list
@@ -16,7 +17,7 @@ _TILE = 512  # pixels; bounds the memory of a job, has no influence on the resul
 
 def run(run: Run) -> None:
     """Write the table of offsets and, with ``apply_overlap_correction``, the corrected frames and their list."""
-    from pymopex.overlap import OverlapParams, merge, solve_offsets
+    from pymopex.overlap import OverlapParams
 
     p, frames = run.params, run.frames()
     chosen = layers(run)
@@ -27,18 +28,28 @@ def run(run: Run) -> None:
     tiles = _tiles(run)
     jobs: list[Any] = [(box, part, [number[layer.files.index] for layer in part], None, 0.0)
             for box in tiles if len(part := on_tile(chosen, box)) > 1]  # fmt: skip
-    result = solve_offsets(len(frames), merge(run.map(_pair_sums, jobs, "tiles")), how)
+    result = _solve(run, jobs, len(frames), how)
     for _ in range(_CLIP_PASSES if p.Clip_Sigma > 0 and jobs else 0):
         # Hits, movers and the rims of stars pull the mean difference of a pair: leave them out by the last solution.
         before = result.offsets
         jobs = [(box, part, numbers, before, p.Clip_Sigma) for box, part, numbers, _, _ in jobs]
-        result = solve_offsets(len(frames), merge(run.map(_pair_sums, jobs, "tiles")), how)
+        result = _solve(run, jobs, len(frames), how)
         if _settled(before, result):
             break
     _write_offsets(run, frames, result)
     _report(run, frames, result, p.SKIP_BAD_IMAGE_CHECK)
     if p.apply_overlap_correction:
         _apply(run, frames, result.offsets)
+
+
+def _solve(run: Run, jobs: list, count: int, how: Any) -> Any:
+    from pymopex.overlap import merge, solve_offsets
+
+    sums = merge(run.map(_pair_sums, jobs, "tiles"))
+    try:
+        return solve_offsets(count, sums, how)
+    except ValueError as problem:
+        raise TaskFailed(f"{problem} (WEIGHT above 0 damps them)") from None
 
 
 def _settled(before: Any, result: Any) -> bool:

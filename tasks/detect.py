@@ -89,9 +89,8 @@ def _job(run: Run, number: int) -> _Job:
 
 def _detect(job: _Job) -> dict[str, Any]:
     import numpy as np
-    from pymopex.background import MedianWindow
     from pymopex.detection import detect
-    from pymopex.noise import gaussian_noise
+    from pymopex.noise import faint_side_noise
 
     image, header = read_image(job.searched, dtype="f4")
     brightness, _ = read_image(job.flux, dtype="f4")
@@ -99,7 +98,7 @@ def _detect(job: _Job) -> dict[str, Any]:
     bad = ~np.isfinite(image) | ~np.isfinite(brightness)
     noise = read_image(job.noise, dtype="f4")[0] if job.noise else None
     if job.measure_noise and not bad.all():
-        noise = gaussian_noise(image, bad, MedianWindow(101, 101, 0))
+        noise = faint_side_noise(image, bad)
     found = detect(image, bad, job.how, coverage=coverage, noise=noise, brightness=brightness)
     write_image(job.target, found.labels.astype("i4"), header, job.stamp, (job.searched,))
     names = ("x", "y", "flux", "blend_id", "blend_size")

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from pymopex.kit.backgrounds import median_window
+from pymopex.kit.backgrounds import check_window, median_window
+from pymopex.kit.checking import refused
 from pymopex.kit.images import read_image, write_image
 from pymopex.kit.layers import coadd_tiles
 from pymopex.kit.task import Run
+
+
+def check(run: Run) -> list[str]:
+    """Name a window that contradicts its other settings."""
+    return check_window(run)
 
 
 def run(run: Run) -> None:
@@ -28,5 +34,6 @@ def _filter_tile(job: Any) -> str:
     source, target, how, stamp = job
     image, header = read_image(source, dtype="f4")
     bad = ~np.isfinite(image)
-    minus = image if bad.all() else image - background(image, bad, how).astype("f4")
+    with refused(source):
+        minus = image if bad.all() else image - background(image, bad, how).astype("f4")
     return write_image(target, minus, header, stamp, (source,))

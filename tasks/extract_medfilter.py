@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from pymopex.kit.backgrounds import check_window
 from pymopex.kit.task import Run
 from pymopex.tasks.medfilter import filter_frames
+
+
+def check(run: Run) -> list[str]:
+    """Name a window that contradicts its other settings."""
+    return check_window(run)
 
 
 def run(run: Run) -> None:

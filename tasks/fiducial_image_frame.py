@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from pymopex.kit.checking import problems_of_settings, refused
 from pymopex.kit.images import read_header
 from pymopex.kit.layers import write_table_whole
 from pymopex.kit.task import Run
+
+
+def check(run: Run) -> list[str]:
+    """Name a projection that does not exist."""
+    return problems_of_settings(run, lambda: _try_projection(run), {"projection": "Projection_Type"})
+
+
+def _try_projection(run: Run) -> None:
+    from pymopex.fiducial import FiducialFrame
+
+    name = run.params.Projection_Type
+    FiducialFrame(name, 0, 0, 1, 1, 0, -1, 1, 1, 1, f"RA---{name}", f"DEC--{name}").wcs()
 
 
 def run(run: Run) -> None:
@@ -18,15 +31,16 @@ def run(run: Run) -> None:
     headers = run.map(read_header, [files.image for files in frames], "headers")
     shapes = [(header["NAXIS2"], header["NAXIS1"]) for header in headers]
     wcss = [frame_wcs(header, refined=p.USE_REFINED_POINTING) for header in headers]
-    frame = fiducial_frame(
-        wcss,
-        shapes,
-        padding=p.Edge_Padding,
-        projection=p.Projection_Type,
-        system=p.Coordinate_System,
-        crota2=p.CROTA2,
-        margin=p.MARGIN,
-    )
+    with refused(p.IMAGE_STACK_FILE_NAME):
+        frame = fiducial_frame(
+            wcss,
+            shapes,
+            padding=p.Edge_Padding,
+            projection=p.Projection_Type,
+            system=p.Coordinate_System,
+            crota2=p.CROTA2,
+            margin=p.MARGIN,
+        )
     path = p.FIF_FILE_NAME or run.path("fif")
     with whole(path) as temporary:
         write_fif(temporary, frame, "Output from Fiducial_Image_Frame")

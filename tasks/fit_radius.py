@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from pymopex.kit.images import read_image
@@ -11,34 +12,41 @@ from pymopex.kit.tile_noise import noise_tile
 
 
 def run(run: Run) -> None:
-    """Add the columns FitX and FitY, in pixels of the frames, to ``detect.tbl``.
+    """Add the columns FitX and FitY, in pixels of the frames, to ``detect.tbl`` and ``detect_raw.tbl``.
 
     Notes
     -----
     The width is measured on the tiles and turned into pixels of the frames by the ratio of the pixels of mosaic and
-    frames; it is odd and at least 3.
+    frames; it is odd and at least 3. The raw table has the columns too, since Select Detect selects from it.
     """
+    if os.path.exists(run.path("detect_raw")):
+        _add_columns(run, run.path("detect_raw"))
+    _add_columns(run, run.existing("detect"))
+
+
+def _add_columns(run: Run, path: str) -> None:
     import numpy as np
     from pymopex import columns
     from pymopex.fitradius import fit_radius
     from pymopex.kit.ipac import read_table
 
-    table = read_table(run.existing("detect"))
+    table = read_table(path)
     x, y = (np.asarray(table.column(name), dtype=float) for name in ("x", "y"))
     size = np.full((len(x), 2), 3)
     ratio = _ratio(run)
-    for number, (box, path) in enumerate(coadd_tiles(run, "image"), 1):
+    for number, (box, tile) in enumerate(coadd_tiles(run, "image"), 1):
         inside = (x - 0.5 >= box.x0) & (x - 0.5 < box.x1) & (y - 0.5 >= box.y0) & (y - 0.5 < box.y1)
         if inside.any():
-            image, sigma, coverage = _images(run, number, path)
+            image, sigma, coverage = _images(run, number, tile)
             at = x[inside] - 1 - box.x0, y[inside] - 1 - box.y0
             size[inside] = np.column_stack(fit_radius(image, sigma, *at, coverage=coverage))
     size = np.maximum(3, np.ceil(size * ratio).astype(int))
     size += 1 - size % 2
     rows = {**table.columns, "FitX": size[:, 0], "FitY": size[:, 1]}
     spec = [columns.by_name(name, table) for name in rows]
-    write_table_whole(run, run.path("detect"), spec, rows)
-    run.note(f"{len(x)} sources, median box {int(np.median(size)) if len(x) else 0} pixels of the frames")
+    write_table_whole(run, path, spec, rows)
+    middle = int(np.median(size)) if len(x) else 0
+    run.note(f"{os.path.basename(path)}: {len(x)} sources, median box {middle} pixels of the frames")
 
 
 def _ratio(run: Run) -> float:

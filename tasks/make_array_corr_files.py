@@ -70,5 +70,5 @@ def _stamp_frame(job: Any) -> str:
     header = read_header(source)
     if (header["NAXIS2"], header["NAXIS1"]) != image.shape:
         raise InputError(f"{source}: is not of the size of the correction image")
-    header["BUNIT"] = ("MJy/sr", "array-location correction, to be averaged as the frames are")
+    header["BUNIT"] = ("MJy/sr", "correction, to be averaged as the frames are")
     return write_image(target, image, header, stamp, (source,))

@@ -12,6 +12,7 @@ from pymopex.kit.images import Stamp, read_image, write_image
 from pymopex.kit.task import Run
 
 _GRID = 5  # PRFs per side of the array
+_BORDERS = {"centroid_border": 12.5, "zero_border": 2.5}  # input samples; 250 and 50 of the published form
 
 
 def check(run: Run) -> list[str]:
@@ -92,7 +93,8 @@ def _magnify(job: Any) -> tuple[int, int]:
     path, magnification, method, target, stamp = job
     samples, header = read_image(path, dtype="f8")
     factor = int(header.get("PRFXRSMP", 5))
-    fine = fine_prf(samples, factor, magnification, method=method)
+    borders = {name: round(width * magnification) for name, width in _BORDERS.items()}
+    fine = fine_prf(samples, factor, magnification, method=method, **borders)
     out = _header(factor * magnification)
     for key in ("CHAN", "PRFROW", "PRFCOL", "PRFDATE"):
         if key in header:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from pymopex.kit.backgrounds import median_window
+from pymopex.kit.backgrounds import check_window, median_window
+from pymopex.kit.checking import refused
 from pymopex.kit.images import read_frame, write_image
 from pymopex.kit.lists import write_list
 from pymopex.kit.task import Run
+
+
+def check(run: Run) -> list[str]:
+    """Name a window that contradicts its other settings."""
+    return check_window(run)
 
 
 def run(run: Run) -> None:
@@ -31,6 +37,7 @@ def _filter_frame(job: Any) -> str:
 
     files, bits, how, path, stamp = job
     frame = read_frame(files, bits, need_sigma=False)
-    minus = frame.data - background(frame.data, frame.bad, how).astype("f4")
+    with refused(files.image):
+        minus = frame.data - background(frame.data, frame.bad, how).astype("f4")
     minus[frame.bad] = float("nan")
     return write_image(path, minus, frame.header, stamp, (files.image,))

@@ -15,6 +15,14 @@ from pymopex.kit.task import Run
 _PARTS = ("image", "cov", "unc", "std", "exposure")
 
 
+def check(run: Run) -> list[str]:
+    """Name weights that nothing is known of."""
+    p = run.params
+    if p.sigma_weighted_coadd and not (p.SIGMALIST_FILE_NAME and p.have_uncertainties):
+        return [f"{p.origin('sigma_weighted_coadd')}: sigma_weighted_coadd = 1: no uncertainties are given"]
+    return []
+
+
 def run(run: Run) -> None:
     """Write the tiles ``coadd_Tile_<n>_Image.fits`` and their companions, tables and lists."""
     from pymopex import columns
@@ -96,5 +104,12 @@ def _exposures(chosen: list, key: str) -> Any:
         header = read_header(layer.files.image)
         if key not in header:
             raise InputError(f"{layer.files.image}: no {key} in the header (INTEG_TIME_KWD)")
-        times.append(float(header[key]))
+        try:
+            times.append(float(header[key]))
+        except (TypeError, ValueError):
+            times.append(0.0)
+        if not times[-1] > 0:
+            raise InputError(
+                f"{layer.files.image}: {key} = {header[key]} is no exposure time (INTEG_TIME_KWD)"
+            )
     return np.array(times)

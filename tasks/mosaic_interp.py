@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from pymopex.kit.checking import problems_of_settings, refused
 from pymopex.kit.errors import InputError
 from pymopex.kit.interpolate import InterpolationJob, interpolate_frame
 from pymopex.kit.layers import write_layer_table
 from pymopex.kit.lists import write_list
 from pymopex.kit.task import Run
 
+if TYPE_CHECKING:
+    from pymopex.interpolation import Interpolation
+
+_FIELDS = {"fineres": "FINERES", "driz_fac": "DRIZ_FAC", "grid_ratio": "GRID_RATIO", "alpha": "ALPHA"}
+
 
 def check(run: Run) -> list[str]:
-    """Name contradictions in the pixel size."""
-    try:
-        _pixel_size(run, 1.0, 1.0)
-    except InputError as problem:
-        return [str(problem)]
-    return []
+    """Name contradictions in the pixel size and in the settings of the method."""
+    problems = problems_of_settings(run, lambda: _pixel_size(run, 1.0, 1.0))
+    return problems + problems_of_settings(run, lambda: _settings(run), _FIELDS)
 
 
 def run(run: Run) -> None:
@@ -24,7 +29,8 @@ def run(run: Run) -> None:
     from pymopex.kit.files import whole
 
     fiducial = run.fiducial("fif")
-    grid = fiducial.rescaled(*_pixel_size(run, fiducial.cdelt1, fiducial.cdelt2))
+    with refused(run.fiducial_path()):
+        grid = fiducial.rescaled(*_pixel_size(run, fiducial.cdelt1, fiducial.cdelt2))
     with whole(run.path("mosaic_fif")) as temporary:
         write_fif(temporary, grid, "Output from Mosaic_INT")
     run.keep(run.path("mosaic_fif"))
@@ -46,10 +52,16 @@ def _pixel_size(run: Run, cdelt1: float, cdelt2: float) -> tuple[float, float]:
         (p.MOSAIC_PIXEL_RATIO_X, p.MOSAIC_PIXEL_RATIO_Y),
     )
     if any(sizes) and any(ratios):
-        raise InputError("MOSAIC_PIXEL_SIZE_X/Y and MOSAIC_PIXEL_RATIO_X/Y are both given; give one of them")
+        raise InputError(
+            f"{p.origin('MOSAIC_PIXEL_RATIO_X')}: MOSAIC_PIXEL_SIZE_X/Y and MOSAIC_PIXEL_RATIO_X/Y are both given; "
+            "give one of them"
+        )
     for name, pair in (("SIZE", sizes), ("RATIO", ratios)):
         if any(pair) and not all(pair):
-            raise InputError(f"MOSAIC_PIXEL_{name}_X and MOSAIC_PIXEL_{name}_Y must be given together")
+            key = f"MOSAIC_PIXEL_{name}_{'X' if pair[0] else 'Y'}"
+            raise InputError(
+                f"{p.origin(key)}: MOSAIC_PIXEL_{name}_X and MOSAIC_PIXEL_{name}_Y must be given together"
+            )
     if all(sizes):
         return sizes
     if all(ratios):
@@ -57,17 +69,20 @@ def _pixel_size(run: Run, cdelt1: float, cdelt2: float) -> tuple[float, float]:
     return cdelt1, cdelt2
 
 
-def _job(run: Run, files, grid, bright: bool) -> InterpolationJob:
+def _settings(run: Run) -> Interpolation:
     from pymopex.interpolation import Interpolation
 
     p = run.params
-    how = Interpolation(int(p.INTERP_METHOD), p.FINERES, p.DRIZ_FAC, p.GRID_RATIO, p.ALPHA)
+    return Interpolation(int(p.INTERP_METHOD), p.FINERES, p.DRIZ_FAC, p.GRID_RATIO, p.ALPHA)
+
+
+def _job(run: Run, files, grid, bright: bool) -> InterpolationJob:
     return InterpolationJob(
         files,
         run.bits,
         grid,
-        p.USE_REFINED_POINTING,
-        how,
+        run.params.USE_REFINED_POINTING,
+        _settings(run),
         run.path("interp", base=files.base),
         run.path("interp_covg", base=files.base),
         run.path("interp_unc", base=files.sigma_base) if files.sigma else "",

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from pymopex.kit.checking import refused
 from pymopex.kit.errors import InputError
 from pymopex.kit.images import read_image, write_image
 from pymopex.kit.layers import coadd_tiles
 from pymopex.kit.task import Run
 from pymopex.kit.tile_noise import noise_tile
 
+if TYPE_CHECKING:
+    import numpy as np
+
 
 def check(run: Run) -> list[str]:
-    """Name a missing PRF."""
+    """Name a PRF that is missing, or that cannot be used."""
     if not run.params.MOSAIC_PRF_file_name:
         return [
             f"{run.settings.namelist.path}: MOSAIC_PRF_file_name: no PRF of the mosaic is given; make_prf writes one "
             "(*_mosaic_detect_kernel.fits), give it with -P"
         ]
     try:
-        run.calibration("MOSAIC_PRF_file_name")
+        _kernel(run)
     except InputError as problem:
         return [str(problem)]
     return []
@@ -27,13 +31,7 @@ def check(run: Run) -> list[str]:
 
 def run(run: Run) -> None:
     """Write ``coadd_Tile_<n>_Image_PSP.fits`` or, with ``use_psp_to_detect = 2``, ``..._Filtered.fits``."""
-    from pymopex.probability import kernel_at_pixels
-
-    p = run.params
-    samples, _ = read_image(run.calibration("MOSAIC_PRF_file_name"), dtype="f8")
-    kernel = kernel_at_pixels(
-        samples, p.PRF_ResampleX_Factor, p.PRF_ResampleY_Factor, p.PRF_Xsize, p.PRF_Ysize
-    )
+    p, kernel = run.params, _kernel(run)
     product = "tile_filtered" if p.use_psp_to_detect == "2" else "tile_psp"
     jobs = []
     for number in range(1, len(coadd_tiles(run, "image")) + 1):
@@ -43,6 +41,18 @@ def run(run: Run) -> None:
         jobs.append((source, noise, kernel, prior, target, run.stamp()))
     run.keep(*run.map(_search, jobs, "tiles"))
     run.note(f"{len(jobs)} tiles, PRF of {kernel.shape[1]} x {kernel.shape[0]} pixels")
+
+
+def _kernel(run: Run) -> np.ndarray:
+    """Read the PRF of the mosaic and cut the part that is used."""
+    from pymopex.probability import kernel_at_pixels
+
+    p, path = run.params, run.calibration("MOSAIC_PRF_file_name")
+    samples, _ = read_image(path, dtype="f8")
+    with refused(path):
+        return kernel_at_pixels(
+            samples, p.PRF_ResampleX_Factor, p.PRF_ResampleY_Factor, p.PRF_Xsize, p.PRF_Ysize
+        )
 
 
 def _search(job: Any) -> str:

@@ -22,8 +22,11 @@ class FitStatus(IntEnum):
 
     @property
     def legacy(self) -> int:
-        """Status of the legacy tables: 1 success, 0 failed."""
-        return int(self is FitStatus.SUCCESS)
+        """Status of the tables: 1 success, 2 a fit that converged with chi2/dof above the threshold, 0 failed.
+
+        Legacy tables had 0 for the latter; a bright star with an imperfect PRF is one, and its flux is of use.
+        """
+        return int(self) if self in (FitStatus.SUCCESS, FitStatus.CHI2_ABOVE_THRESHOLD) else 0
 
     @property
     def meaning(self) -> str:

@@ -525,7 +525,7 @@ def test_other_ends(table):
 def test_statuses_and_letters_have_a_meaning():
     assert all(status.meaning for status in FitStatus)
     assert all(letter.meaning for letter in Deblend)
-    assert [status.legacy for status in FitStatus] == [1, 0, 0, 0, 0, 0, 0]
+    assert [status.legacy for status in FitStatus] == [1, 2, 0, 0, 0, 0, 0]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from pymopex.background import MedianWindow
-from pymopex.noise import gaussian_noise
+from pymopex.noise import faint_side_noise, gaussian_noise
 
 NORMAL = 0.3413447460685429  # part of a normal distribution between its mean and one standard deviation
 
@@ -55,3 +55,35 @@ def test_an_image_without_data_has_no_value():
 def test_shapes_must_agree():
     with pytest.raises(ValueError, match="bad has shape"):
         gaussian_noise(np.zeros((5, 5)), np.zeros((4, 5), bool), MedianWindow(3, 3, 0))
+
+
+# ---------------------------------------------------------------- crowded images
+
+FAINT_SIDE = 0.06  # relative error of the noise from the faint side, with and without sources
+
+
+def test_the_faint_side_gives_the_noise_of_empty_and_of_crowded_images():
+    rng = np.random.default_rng(6)
+    image = rng.normal(3, 2, (220, 260))
+    empty = faint_side_noise(image, None)
+    assert np.median(empty) == pytest.approx(2, rel=FAINT_SIDE)
+    y, x = np.mgrid[:220, :260]
+    for _ in range(120):  # a star per 500 pixels, each on some 50
+        height = 5 * rng.pareto(1) + 4
+        image += height * np.exp(-((x - rng.uniform(0, 260)) ** 2 + (y - rng.uniform(0, 220)) ** 2) / 8)
+    assert np.median(faint_side_noise(image, None)) == pytest.approx(2, rel=3 * FAINT_SIDE)
+    assert np.median(gaussian_noise(image, None, MedianWindow(101, 101, 0))) > 2.25
+
+
+def test_the_faint_side_follows_the_place_and_leaves_bad_pixels_out():
+    rng = np.random.default_rng(7)
+    image = rng.normal(0, 1, (200, 400)) * np.where(np.arange(400) < 200, 1, 5)
+    image[:, 50] = np.nan
+    bad = np.zeros(image.shape, bool)
+    bad[100] = True
+    image[100] = -1e9
+    noise = faint_side_noise(image, bad)
+    assert np.median(noise[:, :120]) == pytest.approx(1, rel=2 * FAINT_SIDE)
+    assert np.median(noise[:, 280:]) == pytest.approx(5, rel=2 * FAINT_SIDE)
+    assert np.isfinite(noise).all()
+    assert np.isnan(faint_side_noise(np.full((9, 9), np.nan), None)).all()

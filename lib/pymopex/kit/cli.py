@@ -115,9 +115,9 @@ def _new(words: list[str]) -> int:
 
 
 def _manual(words: list[str]) -> int:
-    from pymopex.kit import manual
+    from pymopex.kit import pages
 
-    for path in manual.write(words[0] if words else "docs/manual"):
+    for path in pages.write(words[0] if words else "docs/manual"):
         print(path)
     return EXIT_DONE
 

@@ -6,13 +6,12 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module, resources
-from typing import Any
 
 from pymopex.kit import files, log, namelist, sheets
-from pymopex.kit.errors import EXIT_DONE, EXIT_FAILED, InputError, InputErrors, TaskFailed
+from pymopex.kit.checking import problems_of
+from pymopex.kit.errors import EXIT_DONE, EXIT_FAILED, EXIT_INPUT, InputError, InputErrors, TaskFailed
 from pymopex.kit.parallel import Pool
 from pymopex.kit.parameters import Settings
 from pymopex.kit.task import Run
@@ -130,34 +129,41 @@ def check(run: Run, tasks: list[str], *, need_frames: bool = True) -> None:
     ------
     InputErrors
         With all of them.
-    """
-    from pymopex.kit.inputs import check_frames
 
+    Notes
+    -----
+    Parameters and lists come first, and take no time. Only if they are sound, frames are opened and the modules
+    check their own inputs, which need the values.
+    """
     for task in tasks:
         run.params_of(task)
+    run.task = tasks[0]  # tells which frames are meant: behind Point Source Image, the residual ones
     problems = list(run.settings.problems)
-    if need_frames:
-        run.task = tasks[0]  # tells which frames are meant: behind Point Source Image, the residual ones
-        problems += _problems_of(check_frames, run)
-    for task in tasks:
-        module = import_module(f"pymopex.tasks.{task}")
-        if hasattr(module, "check"):
-            run.task = task
-            problems += _problems_of(module.check, run)
+    if problems:
+        problems += problems_of(_list_frames, run) if need_frames else []
+    else:
+        problems = _problems_of_inputs(run, tasks, need_frames)
     for warning in dict.fromkeys(run.settings.warnings):
         log.say(f"Warning: {warning}")
     if problems:
         raise InputErrors(problems)
 
 
-def _problems_of(action: Callable[..., list[str] | None], *arguments: Any, **named: Any) -> list[str]:
-    """Give the problems that a check names, or fails with."""
-    try:
-        return action(*arguments, **named) or []
-    except InputErrors as found:
-        return found.problems
-    except InputError as found:
-        return [str(found)]
+def _list_frames(run: Run) -> None:
+    run.frames()
+
+
+def _problems_of_inputs(run: Run, tasks: list[str], need_frames: bool) -> list[str]:
+    """Give the problems of the frames, and those that the modules name."""
+    from pymopex.kit.inputs import check_frames
+
+    problems = problems_of(check_frames, run) if need_frames else []
+    for task in tasks:
+        module = import_module(f"pymopex.tasks.{task}")
+        if hasattr(module, "check"):
+            run.task = task
+            problems += problems_of(module.check, run)
+    return problems
 
 
 def execute(run: Run, tasks: list[str]) -> None:
@@ -167,8 +173,8 @@ def execute(run: Run, tasks: list[str]) -> None:
         log.say(f"{prefix} {task} {run.settings.namelist.path}")
         try:
             run.execute(task)
-        except BaseException:
-            log.say(f"System Exit {EXIT_FAILED}")
+        except BaseException as problem:
+            log.say(f"System Exit {EXIT_INPUT if isinstance(problem, InputError) else EXIT_FAILED}")
             raise
         log.say(f"System Exit {EXIT_DONE}")
 
@@ -298,7 +304,7 @@ def _check_flow(command: Command) -> list[tuple[str, str]]:
         settings = open_settings(path, command.overrides)
         wanted = [task for task in pipeline_tasks(settings.pipeline) if settings.triggered(task)]
         run = Run(settings, Pool(1))
-        problems += _problems_of(check, run, wanted, need_frames=not steps)
+        problems += problems_of(check, run, wanted, need_frames=not steps)
         steps.append((path, settings.pipeline))
     if problems:
         raise InputErrors(problems)

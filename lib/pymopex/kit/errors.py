@@ -24,6 +24,9 @@ class InputErrors(InputError):
         self.problems = list(dict.fromkeys(problems))
         super().__init__("\n".join(self.problems))
 
+    def __reduce__(self) -> tuple[type[InputErrors], tuple[list[str]]]:
+        return type(self), (self.problems,)
+
 
 class TaskFailed(Exception):
     """Work that could not be done for a reason a traceback would not explain: exit status 1."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -83,16 +86,9 @@ def read_image(path: str, *, dtype: Any = None) -> tuple[np.ndarray, fits.Header
         If the file is missing, cannot be read, or holds no two-dimensional image.
     """
     import numpy as np
-    from astropy.io import fits
 
-    try:
-        with fits.open(path, memmap=False, lazy_load_hdus=True, do_not_scale_image_data=False) as hdus:
-            hdu = _image_hdu(hdus)
-            data, header = hdu.data, hdu.header.copy()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, TypeError, ValueError) as problem:
-        raise InputError(f"{path}: cannot be read as FITS: {problem}") from None
+    with _opened(path, memmap=False) as hdu:
+        data, header = hdu.data, hdu.header.copy()
     if data is None or data.ndim != 2:
         found = "no image" if data is None else f"an image of {data.ndim} axes"
         raise InputError(f"{path}: holds {found}; a two-dimensional image is needed")
@@ -106,17 +102,39 @@ def read_header(path: str) -> fits.Header:
     Raises
     ------
     InputError
-        If the file is missing or is not FITS.
+        If the file is missing, is not FITS, or ends before its pixels do.
     """
+    with _opened(path, memmap=True) as hdu:
+        return hdu.header.copy()
+
+
+@contextmanager
+def _opened(path: str, *, memmap: bool) -> Iterator[Any]:
+    """Open the first image of a FITS file; what is odd but readable is read without a word."""
     from astropy.io import fits
 
     try:
-        with fits.open(path, memmap=True, lazy_load_hdus=True) as hdus:
-            return _image_hdu(hdus).header.copy()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with fits.open(path, memmap=memmap, lazy_load_hdus=True) as hdus:
+                hdu = _image_hdu(hdus)
+                _check_length(path, hdu)
+                yield hdu
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (OSError, TypeError, ValueError) as problem:
         raise InputError(f"{path}: cannot be read as FITS: {problem}") from None
+
+
+def _check_length(path: str, hdu: Any) -> None:
+    """Complain of a file that ends before its pixels do; that of a compressed image says nothing of its length."""
+    from astropy.io.fits import CompImageHDU
+
+    if isinstance(hdu, CompImageHDU):
+        return
+    end = hdu.fileinfo()["datLoc"] + hdu.size
+    if not path.endswith((".gz", ".bz2", ".xz", ".Z")) and os.path.getsize(path) < end:
+        raise OSError(f"the file has {os.path.getsize(path)} bytes, its header tells of {end}")
 
 
 def _image_hdu(hdus: Any) -> Any:
@@ -184,13 +202,15 @@ def write_image(path: str, data: np.ndarray, header: fits.Header, stamp: Stamp, 
 
 
 def read_section(path: str, rows: slice, columns: slice) -> np.ndarray:
-    """Read a rectangle of an image without reading the rest."""
-    import numpy as np
-    from astropy.io import fits
+    """Read a rectangle of an image without reading the rest.
 
-    try:
-        with fits.open(path, memmap=True, lazy_load_hdus=True) as hdus:
-            part = hdus[0].section[rows, columns]
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+    Raises
+    ------
+    InputError
+        If the file is missing or cannot be read.
+    """
+    import numpy as np
+
+    with _opened(path, memmap=True) as hdu:
+        part = hdu.section[rows, columns]
     return np.ascontiguousarray(part, dtype=part.dtype.newbyteorder("="))

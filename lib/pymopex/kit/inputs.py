@@ -35,35 +35,12 @@ def frame_files(keys: Params, *, skip: dict[str, str] | None = None) -> tuple[Fr
     InputErrors
         If a list is missing, empty, or of another length than the list of images.
     """
-    from pymopex.kit.lists import read_list
-
-    lists: dict[str, list[str]] = {}
     problems: list[str] = []
-    for key, role in _LISTS.items():
-        name = getattr(keys, key)
-        if not name or (role == "sigma" and not keys.have_uncertainties):
-            continue
-        try:
-            lists[role] = [entry.path for entry in read_list(name)]
-        except InputError as problem:
-            problems.append(f"{keys.origin(key)}: {key} = {problem}")
-    if not keys.IMAGE_STACK_FILE_NAME:
-        problems.append(
-            "IMAGE_STACK_FILE_NAME: no list of frames is given, neither in the namelist nor with -I"
-        )
-    elif "image" in lists and not lists["image"]:
-        problems.append(f"{keys.IMAGE_STACK_FILE_NAME}: the list of frames is empty")
-    count = len(lists.get("image", ()))
-    for key, role in _LISTS.items():
-        if count and role in lists and len(lists[role]) != count:
-            problems.append(
-                f"{getattr(keys, key)}: has {len(lists[role])} entries; "
-                f"{keys.IMAGE_STACK_FILE_NAME} has {count} (one line per frame in each list)"
-            )
+    lists = _read_lists(keys, problems)
+    pmask = _permanent_mask(keys, problems)
     if problems:
         raise InputErrors(problems)
-    pmask = _permanent_mask(keys)
-    nothing = [""] * count
+    nothing = [""] * len(lists["image"])
     sigmas, dmasks, rmasks = (lists.get(role, nothing) for role in ("sigma", "dmask", "rmask"))
     frames = tuple(
         FrameFiles(i, image, sigmas[i], dmasks[i], rmasks[i], pmask)
@@ -74,7 +51,38 @@ def frame_files(keys: Params, *, skip: dict[str, str] | None = None) -> tuple[Fr
     return frames
 
 
-def _permanent_mask(keys: Params) -> str:
+def _read_lists(keys: Params, problems: list[str]) -> dict[str, list[str]]:
+    """Read the lists that are given, by role; adds to the problems."""
+    from pymopex.kit.lists import read_list
+
+    lists: dict[str, list[str]] = {}
+    for key, role in _LISTS.items():
+        name = getattr(keys, key)
+        if not name or (role == "sigma" and not keys.have_uncertainties):
+            continue
+        try:
+            lists[role] = [entry.path for entry in read_list(name)]
+        except InputError as problem:
+            problems.append(f"{keys.origin(key)}: {key} = {problem}")
+    images = keys.IMAGE_STACK_FILE_NAME
+    count = len(lists.get("image", ()))
+    if not images:
+        problems.append(
+            "IMAGE_STACK_FILE_NAME: no list of frames is given, neither in the namelist nor with -I"
+        )
+    elif "image" in lists and not count:
+        problems.append(f"{images}: the list of frames is empty")
+    for key, role in _LISTS.items():
+        if count and role in lists and len(lists[role]) != count:
+            problems.append(
+                f"{getattr(keys, key)}: has {len(lists[role])} entries; "
+                f"{images} has {count} (one line per frame in each list)"
+            )
+    return lists
+
+
+def _permanent_mask(keys: Params, problems: list[str]) -> str:
+    """Find the permanent mask, if one is given; adds to the problems."""
     from pymopex.kit.files import calibration_file
 
     if not keys.PMASK_FILE_NAME:
@@ -82,7 +90,8 @@ def _permanent_mask(keys: Params) -> str:
     try:
         return calibration_file(keys.PMASK_FILE_NAME)
     except InputError as problem:
-        raise InputError(f"{keys.origin('PMASK_FILE_NAME')}: PMASK_FILE_NAME = {problem}") from None
+        problems.append(f"{keys.origin('PMASK_FILE_NAME')}: PMASK_FILE_NAME = {problem}")
+        return ""
 
 
 def _check_names(frames: tuple[FrameFiles, ...]) -> None:

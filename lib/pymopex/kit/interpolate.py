@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pymopex.kit.checking import refused
 from pymopex.kit.images import FatalBits, FrameFiles, Stamp, read_frame, read_image, write_image
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def interpolate_frame(job: InterpolationJob) -> Box | None:
     if job.bright:
         bad = bad | (read_image(job.bright)[0] > 0)
     wcs = frame_wcs(frame.header, refined=job.refined)
-    placed = FrameMap.make(wcs, frame.data.shape, job.grid.wcs(), job.grid.shape)
+    with refused(job.files.image):
+        placed = FrameMap.make(wcs, frame.data.shape, job.grid.wcs(), job.grid.shape)
     if placed is None:
         return None
     surface = is_surface_brightness(frame.header.get("BUNIT", ""))

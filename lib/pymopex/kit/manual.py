@@ -1,11 +1,10 @@
-"""Texts made from the parameter sheets: help, templates of blocks, manual pages."""
+"""Texts made from the parameter sheets: help, and templates of blocks."""
 
 from __future__ import annotations
 
-import os
 import textwrap
 
-from pymopex.kit import driver, files, products, sheets
+from pymopex.kit import driver, products, sheets
 from pymopex.kit.sheets import Parameter, Sheet
 
 _WIDTH = 110
@@ -16,7 +15,7 @@ def task_help(task: str) -> str:
     sheet = sheets.sheet(task)
     lines = [f"{task}: {sheet.title}", "", *textwrap.wrap(sheet.purpose + ".", _WIDTH), ""]
     lines += [f"usage: mopex {task} NAMELIST [KEY=VALUE ...]", ""]
-    lines += _facts(sheet)
+    lines += facts(sheet)
     if sheet.own:
         lines += ["", f"Parameters (&{sheet.block}):"]
         lines += [line for parameter in sheet.own for line in _help_lines(parameter)]
@@ -70,51 +69,8 @@ def quoted(parameter: Parameter, value: str) -> str:
     return f"'{value}'" if words else value
 
 
-def manual_page(task: str) -> str:
-    """Give the manual page of a task, in Markdown."""
-    sheet = sheets.sheet(task)
-    lines = [
-        f"# {task}",
-        "",
-        f"{sheet.title}. {sheet.purpose}.",
-        "",
-        f"    mopex {task} NAMELIST [KEY=VALUE ...]",
-        "",
-    ]
-    lines += [f"- {fact}" for fact in _facts(sheet)] + [""]
-    for title, chosen in (
-        (f"Parameters of &{sheet.block}", sheet.own),
-        ("Global keys", [p for p in sheet.parameters if not p.block]),
-    ):
-        if chosen:
-            lines += [f"## {title}", "", "| key | default | allowed | meaning |", "|---|---|---|---|"]
-            lines += [_row(parameter) for parameter in chosen]
-            lines.append("")
-    return "\n".join(lines)
-
-
-def write(folder: str) -> list[str]:
-    """Write all manual pages and their index; gives the paths."""
-    paths = []
-    index = [
-        "# Manual",
-        "",
-        "Made from the parameter sheets by `mopex manual`.",
-        "",
-        "| task | what it makes |",
-        "|---|---|",
-    ]
-    for task in sheets.tasks():
-        path = os.path.join(folder, f"{task}.md")
-        files.write_text(path, manual_page(task))
-        index.append(f"| [{task}]({task}.md) | {sheets.sheet(task).purpose} |")
-        paths.append(path)
-    path = os.path.join(folder, "README.md")
-    files.write_text(path, "\n".join(index) + "\n")
-    return [*paths, path]
-
-
-def _facts(sheet: Sheet) -> list[str]:
+def facts(sheet: Sheet) -> list[str]:
+    """Give the switch of a task, the tasks it needs, and its products, a line each."""
     pairs = (
         ("switch", ", ".join(sheet.triggers)),
         ("needs", ", ".join(sheet.needs)),
@@ -125,18 +81,14 @@ def _facts(sheet: Sheet) -> list[str]:
 
 def _help_lines(parameter: Parameter) -> list[str]:
     unit = f"[{parameter.unit}] " if parameter.unit else ""
-    default = "none" if parameter.default in ("", "None") else parameter.default
-    for name, value in parameter.by_pipeline.items():
-        default += f"; {value} in {name}"
-    text = f"{unit}{parameter.meaning} ({parameter.allowed}; default {default})"
+    text = f"{unit}{parameter.meaning} ({parameter.allowed}; default {default_text(parameter) or 'none'})"
     return textwrap.wrap(
         f"{parameter.name:28s}{text}", _WIDTH, initial_indent="  ", subsequent_indent=" " * 30
     )
 
 
-def _row(parameter: Parameter) -> str:
-    unit = f"[{parameter.unit}] " if parameter.unit else ""
-    default = "" if parameter.default == "None" else parameter.default
-    for name, value in parameter.by_pipeline.items():
-        default += f"; {value} in {name}"
-    return f"| `{parameter.name}` | {default} | {parameter.allowed} | {unit}{parameter.meaning} |"
+def default_text(parameter: Parameter) -> str:
+    """Give the default in words, with those of the pipelines where it differs; empty if there is none."""
+    own = "" if parameter.default == "None" else parameter.default.replace("{pipeline}", "<pipeline>")
+    others = [f"{value} in {name}" for name, value in parameter.by_pipeline.items()]
+    return "; ".join([own or "none", *others] if others else [own])

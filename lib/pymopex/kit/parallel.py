@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from pymopex.kit import log
+from pymopex.kit.errors import EXIT_INTERRUPTED, TaskFailed
 
 
 def processors() -> int:
@@ -36,13 +39,25 @@ class Pool:
         self._executor: ProcessPoolExecutor | None = None
 
     def map(self, job: Callable[[Any], Any], arguments: Sequence[Any], what: str = "jobs") -> list[Any]:
-        """Run ``job(argument)`` for each argument; results in the order of the arguments."""
+        """Run ``job(argument)`` for each argument; results in the order of the arguments.
+
+        Raises
+        ------
+        TaskFailed
+            If a process was killed. What a job raises is raised here.
+        """
         if self.count == 1 or len(arguments) < 2:
             results: Iterable[Any] = map(job, arguments)
         else:
             chunk = max(1, min(16, len(arguments) // (4 * self.count)))
             results = self._start().map(job, arguments, chunksize=chunk)
-        return list(log.progress(results, len(arguments), what))
+        try:
+            return list(log.progress(results, len(arguments), what))
+        except BrokenProcessPool:
+            self.close()
+            raise TaskFailed(
+                f"a process was killed while it worked on {what}, perhaps for lack of memory"
+            ) from None
 
     def close(self) -> None:
         """End the processes."""
@@ -54,5 +69,14 @@ class Pool:
         if self._executor is None:
             methods = multiprocessing.get_all_start_methods()
             context = multiprocessing.get_context("fork" if "fork" in methods else "spawn")
-            self._executor = ProcessPoolExecutor(self.count, mp_context=context)
+            self._executor = ProcessPoolExecutor(self.count, mp_context=context, initializer=_quiet)
         return self._executor
+
+
+def _quiet() -> None:
+    """Make an interrupted process end without a traceback, after its half-written file is removed."""
+    signal.signal(signal.SIGINT, _leave)
+
+
+def _leave(*_: object) -> None:
+    raise SystemExit(EXIT_INTERRUPTED)

@@ -1,0 +1,106 @@
+"""A small simulated field and the products of the whole flow on it, made once for all tests."""
+
+import contextlib
+import io
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from pymopex.kit.cli import main
+
+NAMELISTS = ("overlap_I1.nl", "mosaic_I1.nl", "apex_I1.nl", "apex_qa_I1.nl")
+
+_FIELD = (
+    *("Array_Size=96", "N_Frames=12", "Coverage=5", "Seed=1"),
+    *("N_Stars=220", "Min_Separation=8", "Slope=-1.5", "Faintest_Flux=30", "Brightest_Flux=1e6"),
+    *("Offset_Rms=0.02", "Flag_Hits=0.1"),
+)
+_PRF = tuple(
+    f"{block}.{key}"
+    for block in ("SOURCESTIMATE", "POINTSOURCEIMAGE")
+    for key in ("PRF_ResampleX_Factor=20", "PRF_ResampleY_Factor=20", "Normalization_Radius=200")
+)
+_ALSO = (
+    *("run_extract_medfilter=1", "run_fit_radius=1", "run_select_detect=1"),
+    *("make_array_corr_files=1", "make_array_corr_mosaic=1"),
+)
+
+
+@dataclass(frozen=True)
+class Field:
+    """Where the simulated data and the products are.
+
+    The flow ran in the folder `work` with relative names: a copy of the folder is a run of its own.
+    """
+
+    sim: Path
+    work: Path
+    log: str
+
+    @property
+    def out(self):
+        return self.work / "out"
+
+    @property
+    def flags(self):
+        """Flags that give the lists and the permanent mask of the frames."""
+        return self.flags_of(self.sim)
+
+    @staticmethod
+    def flags_of(folder, mask=True):
+        words = ["-I", f"{folder}/images.txt", "-S", f"{folder}/sigmas.txt", "-d", f"{folder}/masks.txt"]
+        return [*words, "-M", f"{folder}/pmask.fits"] if mask else words
+
+    def copy(self, folder):
+        """Copy the products, to work on them; gives the working directory of the copy."""
+        shutil.copytree(self.work, folder)
+        return folder
+
+
+def run_mopex(*words):
+    """Run the command line; gives the exit status and the log."""
+    log = io.StringIO()
+    with contextlib.redirect_stdout(log):
+        status = main([str(word) for word in words])
+    return status, log.getvalue()
+
+
+@pytest.fixture(scope="session")
+def mopex():
+    """The command line as a function."""
+    return run_mopex
+
+
+@pytest.fixture(scope="session")
+def simulated(tmp_path_factory):
+    """12 frames of IRAC 1, 96 pixels on a side, with hits, offsets, saturated stars, and their truth."""
+    folder = tmp_path_factory.mktemp("field") / "sim"
+    status, log = run_mopex("simulate", f"OUTPUT_DIR={folder}", *_FIELD)
+    assert status == 0, log
+    return folder
+
+
+@pytest.fixture(scope="session")
+def field(simulated):
+    """The field with the products of all modules of the flow, made by two processes."""
+    work = simulated.parent / "work"
+    work.mkdir()
+    y, x = np.mgrid[:96, :96]
+    fits.writeto(work / "corr.fits", (1 + 0.001 * (x - 47.5) - 0.0005 * (y - 47.5)).astype("f4"))
+    with contextlib.chdir(work):
+        size = ("Magnification=4", "Magnification_Method=spline", "Array_Size=96")
+        for words in (
+            ("make_prf", f"Input_Dir={simulated}/prfs_x5", "OUTPUT_DIR=prf", *size),
+            ("new", "flow", "I1"),
+        ):
+            status, log = run_mopex(*words)
+            assert status == 0, log
+        prfs = ("-m", "prf/prfmap.tbl", "-P", "prf/IRAC1_mosaic_detect_kernel.fits")
+        switches = (*_ALSO, "ARRAY_CORR_IMAGE=corr.fits", "do_multiprocess=manual", "ncpu_multiprocess=2")
+        words = (*Field.flags_of(simulated), *prfs, "-O", "out", *_PRF, *switches, *NAMELISTS)
+        status, log = run_mopex("flow", *words)
+    assert status == 0, log
+    return Field(simulated, work, log)
