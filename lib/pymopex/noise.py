@@ -54,7 +54,9 @@ _QUARTER = 4  # one over the share of the values in the interval that locates th
 _FEWEST = 64  # values that a window needs
 
 
-def faint_side_noise(image: np.ndarray, bad: np.ndarray | None, window: int = 101, step: int = 50) -> np.ndarray:
+def faint_side_noise(
+    image: np.ndarray, bad: np.ndarray | None, window: int = 101, step: int = 50
+) -> np.ndarray:
     """Noise map of an image crowded with sources: the scatter of the values below the mode.
 
     Parameters

@@ -20,8 +20,9 @@ from pymopex.kit.ipac import read_table
 
 FATAL = 32520  # bits of the status mask
 OFFSET_TOLERANCE = 0.0005  # MJy/sr, a fortieth of the rms of the offsets
-FLUX_BIAS, FLUX_SCATTER = 0.005, 0.02  # of the flux, for stars above 300 uJy
-POSITION_TOLERANCE = 0.05  # arcsec, rms of each coordinate, a twentieth of a pixel
+BRIGHT = 150  # uJy, about 100 sigma in four frames
+FLUX_BIAS, FLUX_SCATTER = 0.004, 0.012  # of the flux of stars above BRIGHT
+POSITION_TOLERANCE = 0.02  # arcsec, rms of each coordinate, a sixtieth of a pixel of the frames
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +138,9 @@ def test_corrected_frames_are_the_frames_plus_their_offsets(field):
             field.out / "Overlap_corr" / f"correct_{Path(image).name}", header=True
         )
         assert header["OVERLAPC"] == pytest.approx(offset, abs=1e-8)
-        np.testing.assert_allclose(corrected - plain.astype("f8"), offset, atol=1e-5)
+        assert np.array_equal(np.isnan(corrected), np.isnan(plain))
+        good = np.isfinite(plain)
+        np.testing.assert_allclose(corrected[good] - plain[good].astype("f8"), offset, atol=1e-5)
 
 
 def _place(header, stars):
@@ -148,7 +151,7 @@ def _place(header, stars):
 
 
 def test_hits_are_rejected_and_nothing_else(field, frames, stars):
-    bright = (stars["flux"] > 300) & (stars["saturated"] == 0)
+    bright = (stars["flux"] > BRIGHT) & (stars["saturated"] == 0)
     bright = {name: values[bright] for name, values in stars.items()}
     counts = np.zeros((3, 2), int)
     pmask = fits.getdata(field.sim / "pmask.fits") > 0
@@ -200,9 +203,9 @@ def _matched(field, stars):
 
 
 def test_stars_are_found_and_few_others(field, stars):
-    table, row, star = _matched(field, stars)
+    table, _, star = _matched(field, stars)
     whole = np.flatnonzero((stars["saturated"] == 0) & (stars["flux"] > 50))
-    assert len(whole) > 40
+    assert len(whole) > 30
     assert np.isin(whole, star).mean() > 0.95
     everything = read_table(str(field.sim / "truth" / "sources.tbl"))
     _, apart, _ = SkyCoord(table.column("RA"), table.column("Dec"), unit="deg").match_to_catalog_sky(
@@ -213,12 +216,12 @@ def test_stars_are_found_and_few_others(field, stars):
 
 def test_fluxes_and_positions_of_bright_stars(field, stars):
     table, row, star = _matched(field, stars)
-    use = (stars["flux"][star] > 300) & (stars["saturated"][star] == 0)
+    use = (stars["flux"][star] > BRIGHT) & (stars["saturated"][star] == 0)
     row, star = row[use], star[use]
     assert len(row) >= 15
     ratio = table.column("flux")[row] / stars["flux"][star]
     assert abs(np.median(ratio) - 1) < FLUX_BIAS
-    assert np.abs(ratio - 1).max() < 5 * FLUX_SCATTER
+    assert np.abs(ratio - 1).max() < 4 * FLUX_SCATTER
     assert 1.4826 * np.median(np.abs(ratio - np.median(ratio))) < FLUX_SCATTER
     east = (table.column("RA")[row] - stars["ra"][star]) * np.cos(np.radians(2)) * 3600
     north = (table.column("Dec")[row] - stars["dec"][star]) * 3600
@@ -239,7 +242,7 @@ def test_residual_mosaic_is_empty_at_the_stars(field, stars):
     mosaic, header = fits.getdata(field.out / "Combine-mosaic" / "mosaic.fits", header=True)
     residual = fits.getdata(field.out / "Residual" / "mosaic" / "Combine" / "mosaic.fits")
     assert residual.shape == mosaic.shape
-    use = (stars["flux"] > 300) & (stars["saturated"] == 0)
+    use = (stars["flux"] > BRIGHT) & (stars["saturated"] == 0)
     x, y = WCS(header).all_world2pix(stars["ra"][use], stars["dec"][use], 0)
     left = []
     for column, row in zip(np.rint(x).astype(int), np.rint(y).astype(int), strict=True):
@@ -247,8 +250,8 @@ def test_residual_mosaic_is_empty_at_the_stars(field, stars):
         sky = np.nanmedian(residual[row - 15 : row + 16, column - 15 : column + 16])
         left.append(np.abs(residual[near] - sky).max() / (mosaic[near].max() - sky))
     assert len(left) > 15
-    assert np.median(left) < 0.05
-    assert max(left) < 0.15
+    assert np.median(left) < 0.02
+    assert max(left) < 0.08
 
 
 def test_no_data_goes_with_coverage_zero(field):
@@ -259,7 +262,7 @@ def test_no_data_goes_with_coverage_zero(field):
         assert np.array_equal(np.isnan(image), covg == 0)
         assert np.array_equal(np.isnan(unc), covg == 0)
         assert (unc[covg > 0] > 0).all()
-        assert 4 < np.median(covg[covg > 0]) < 6
+        assert 3.5 < np.median(covg[covg > 0]) < 6
 
 
 def test_array_location_correction_follows_the_coverage(field):
@@ -320,27 +323,28 @@ def shell(folder, script, *words):
 LISTS = ("-I", "images.txt", "-S", "sigmas.txt", "-d", "masks.txt")
 
 
-def test_flow_script(few):
-    status, lines, errors = shell(few, "flow.sh", *LISTS, "-O", "flow", "overlap_I1.nl", "mosaic_I1.nl")
+@pytest.fixture(scope="module")
+def flowed(few):
+    """What the script of the flow gives for Overlap and Mosaic: status, lines of the log, messages."""
+    return shell(few, "flow.sh", *LISTS, "-O", "flow", "overlap_I1.nl", "mosaic_I1.nl")
+
+
+def test_flow_script(few, flowed):
+    status, lines, errors = flowed
     assert (status, errors) == (0, "")
     assert lines[-1] == "flow terminated normally"
-    assert lines.count("System Exit 0") == sum("/bin/mopex " in line for line in lines) > 15
+    assert lines.count("System Exit 0") == sum("/bin/mopex " in line for line in lines) == 19
     assert (few / "flow" / "Combine-mosaic" / "mosaic.fits").is_file()
-    assert (
-        "IMAGE_STACK_FILE_NAME = flow/Overlap_corr/correct_images.txt"
-        in (few / "flow/mosaic_I1.nl").read_text()
-    )
+    as_run = (few / "flow" / "mosaic_I1.nl").read_text()
+    assert "IMAGE_STACK_FILE_NAME = flow/Overlap_corr/correct_images.txt" in as_run
 
 
-def test_script_and_legacy_name_make_the_same(few):
-    status, lines, errors = shell(few, "overlap.sh", "-n", "overlap_I1.nl", *LISTS, "-O", "sh")
-    assert (status, lines[-1], errors) == (0, "overlap terminated normally", "")
+def test_legacy_name_and_glued_flags_make_the_same(few, flowed):
     glued = ("-Iimages.txt", "-Ssigmas.txt", "-dmasks.txt", "-Opl")
     status, lines, errors = shell(few, "overlap.pl", "-noverlap_I1.nl", *glued)
     assert (status, lines[-1], errors) == (0, "overlap terminated normally", "")
-    assert (few / "sh/Overlap_corr/offsets.tbl").read_bytes() == (
-        few / "pl/Overlap_corr/offsets.tbl"
-    ).read_bytes()
+    both = [(few / folder / "Overlap_corr" / "offsets.tbl").read_bytes() for folder in ("flow", "pl")]
+    assert both[0] == both[1]
 
 
 def test_script_tells_a_failure(few):
@@ -350,3 +354,13 @@ def test_script_tells_a_failure(few):
     assert "Error: command line: IMAGE_STACK_FILE_NAME = none.txt: no such file" in lines
     assert "terminated normally" not in lines[-1]
     assert not (few / "bad").exists()
+
+
+def test_scripts_show_their_flags_and_modules(tmp_path):
+    status, lines, errors = shell(tmp_path, "overlap.sh", "--help")
+    assert (status, errors) == (0, "")
+    assert lines[0] == "usage: overlap.sh -n NAMELIST [FLAGS] [KEY=VALUE ...]"
+    assert [line.split()[0] for line in lines[-5:]] == [
+        *("run_fiducial_image_frame", "run_medfilter", "run_detect_outlier", "run_mosaic_interp"),
+        "compute_overlap_correction",
+    ]

@@ -9,7 +9,14 @@ from pymopex.kit.parameters import Settings
 from pymopex.kit.task import Run
 
 WCS = {
-    **{"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRPIX1": 4.0, "CRPIX2": 4.0, "CRVAL1": 10.0, "CRVAL2": 20.0},
+    **{
+        "CTYPE1": "RA---TAN",
+        "CTYPE2": "DEC--TAN",
+        "CRPIX1": 4.0,
+        "CRPIX2": 4.0,
+        "CRVAL1": 10.0,
+        "CRVAL2": 20.0,
+    },
     **{"CD1_1": -3e-4, "CD1_2": 0.0, "CD2_1": 0.0, "CD2_2": 3e-4},
 }
 
@@ -83,7 +90,9 @@ def test_empty_list(lists):
 
 def test_no_list(lists):
     problems = lists.problems(IMAGE_STACK_FILE_NAME="")
-    assert problems == ["IMAGE_STACK_FILE_NAME: no list of frames is given, neither in the namelist nor with -I"]
+    assert problems == [
+        "IMAGE_STACK_FILE_NAME: no list of frames is given, neither in the namelist nor with -I"
+    ]
 
 
 def test_missing_lists_are_named_together_with_their_line(lists):

@@ -72,9 +72,19 @@ def test_errors_survive_pickling():
 
 
 def test_killed_process(two):
-    with pytest.raises(TaskFailed, match="a process was killed while it worked on tiles, perhaps for lack of memory"):
+    with pytest.raises(
+        TaskFailed, match="a process was killed while it worked on tiles, perhaps for lack of memory"
+    ):
         two.map(die, list(range(8)), "tiles")
     assert two.map(roughly, [1, 2]) == [1, 1.5]  # new processes
+
+
+def test_process_that_was_killed_between_two_modules(two):
+    [victim, *_] = two.map(pid, list(range(4)))
+    os.kill(victim, signal.SIGKILL)
+    time.sleep(0.3)
+    with pytest.raises(TaskFailed, match="a process was killed"):
+        two.map(roughly, [1, 2])
 
 
 def test_closing_twice():
@@ -113,7 +123,7 @@ def slow(number):
 def work(words):
     pool = Pool(3)
     try:
-        pool.map(slow, [1, 2])
+        pool.map(slow, list(range(20)))
     finally:
         pool.close()
 
@@ -131,7 +141,7 @@ def test_interrupt_ends_all_processes_without_traceback_or_half_files(tmp_path):
         start_new_session=True,
     )
     for _ in range(600):
-        if len(os.listdir(tmp_path)) == 2:
+        if len(os.listdir(tmp_path)) == 3:
             break
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C does

@@ -135,18 +135,30 @@ def check(run: Run, tasks: list[str], *, need_frames: bool = True) -> None:
     Parameters and lists come first, and take no time. Only if they are sound, frames are opened and the modules
     check their own inputs, which need the values.
     """
-    for task in tasks:
-        run.params_of(task)
-    run.task = tasks[0]  # tells which frames are meant: behind Point Source Image, the residual ones
-    problems = list(run.settings.problems)
-    if problems:
-        problems += problems_of(_list_frames, run) if need_frames else []
-    else:
+    problems = _problems_of_parameters(run, tasks, need_frames)
+    if not problems:
         problems = _problems_of_inputs(run, tasks, need_frames)
-    for warning in dict.fromkeys(run.settings.warnings):
-        log.say(f"Warning: {warning}")
+    _warn([run])
     if problems:
         raise InputErrors(problems)
+
+
+def _warn(runs: list[Run]) -> None:
+    for warning in dict.fromkeys(text for run in runs for text in run.settings.warnings):
+        log.say(f"Warning: {warning}")
+
+
+def _problems_of_parameters(run: Run, tasks: list[str], need_frames: bool) -> list[str]:
+    """Give the problems of the namelist and, if it has any, those of the lists that it names."""
+    for task in tasks:
+        run.params_of(task)
+    problems = list(run.settings.problems)
+    if not tasks:
+        problems.append(f"{run.settings.namelist.path}: no module of {run.pipeline} is switched on")
+    elif problems and need_frames:
+        run.task = tasks[0]
+        problems += problems_of(_list_frames, run)
+    return problems
 
 
 def _list_frames(run: Run) -> None:
@@ -157,6 +169,7 @@ def _problems_of_inputs(run: Run, tasks: list[str], need_frames: bool) -> list[s
     """Give the problems of the frames, and those that the modules name."""
     from pymopex.kit.inputs import check_frames
 
+    run.task = tasks[0]  # tells which frames are meant: behind Point Source Image, the residual ones
     problems = problems_of(check_frames, run) if need_frames else []
     for task in tasks:
         module = import_module(f"pymopex.tasks.{task}")
@@ -200,10 +213,6 @@ def drive(pipeline: str, tasks: list[str], command: Command) -> None:
         raise InputError(f"{pipeline}: one namelist is needed (-n namelist); got {len(command.namelists)}")
     settings = open_settings(command.namelists[0], command.overrides, pipeline)
     wanted = [task for task in tasks if settings.triggered(task)]
-    if not wanted:
-        raise InputErrors(
-            [*settings.problems, f"{settings.namelist.path}: no module of {pipeline} is switched on"]
-        )
     run = Run(settings)
     started = time.monotonic()
     try:
@@ -298,17 +307,25 @@ def flow(command: Command) -> None:
 
 def _check_flow(command: Command) -> list[tuple[str, str]]:
     """Find the problems of all namelists before the first pipeline starts."""
-    steps: list[tuple[str, str]] = []
-    problems: list[str] = []
-    for path in command.namelists:
-        settings = open_settings(path, command.overrides)
-        wanted = [task for task in pipeline_tasks(settings.pipeline) if settings.triggered(task)]
-        run = Run(settings, Pool(1))
-        problems += problems_of(check, run, wanted, need_frames=not steps)
-        steps.append((path, settings.pipeline))
+    found: list[Settings] = []
+    problems = [text for path in command.namelists for text in problems_of(_open, path, command, found)]
+    steps = [(Run(settings, Pool(1)), _wanted(settings)) for settings in found]
+    for run, wanted in steps:
+        problems += _problems_of_parameters(run, wanted, run is steps[0][0])
+    if not problems:
+        problems = [text for step in steps for text in _problems_of_inputs(*step, step is steps[0])]
+    _warn([run for run, _ in steps])
     if problems:
         raise InputErrors(problems)
-    return steps
+    return list(zip(command.namelists, (settings.pipeline for settings in found), strict=True))
+
+
+def _open(path: str, command: Command, found: list[Settings]) -> None:
+    found.append(open_settings(path, command.overrides))
+
+
+def _wanted(settings: Settings) -> list[str]:
+    return [task for task in pipeline_tasks(settings.pipeline) if settings.triggered(task)]
 
 
 def _links(pipeline: str, path: str, overrides: dict[str, str]) -> dict[str, dict[str, str]]:

@@ -8,17 +8,20 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from pymopex.fit_data import FrameImage, GroupData, gather_frame, join_frames, place_sources
 from pymopex.fitting import FitSettings, GroupFit, fit_group
 from pymopex.grouping import Groups
 from pymopex.kit.images import FatalBits, FrameFiles, read_frame, read_header, read_image
 from pymopex.kit.prfs import load_table
+from pymopex.residuals import render
 
 if TYPE_CHECKING:
     from pymopex.prf import PRFMap, PRFTable
 
 _TOLERANCE = 0.1  # of the model: by how much a PRF may be wrong at a pixel without it being called a hit
+_KEPT = 200  # frames that a process keeps in memory
 _FEWEST = 4  # frames that a source needs before single pixels are dropped
 
 
@@ -126,7 +129,13 @@ def _pieces(
     if not chosen:
         return
     scale, prf = _scale(wcs, x, y), where.index_at(x, y)
-    image = _image(job, number, files, table, (x, y, scale, prf, near))
+    image = _image(job, number, files)
+    if np.any(job.flux[near] != 0):
+        at = np.concatenate([rows for _, rows in chosen])
+        lit = _within(x, y, at, max(table.half_size) + job.fit_size.max())
+        amplitude = job.flux[near] * scale
+        model = render(x[lit], y[lit], amplitude[lit], prf[lit], table, shape)
+        image = FrameImage((image.data - model).astype(np.float32), image.sigma, image.bad)
     for g, rows in chosen:
         size = job.fit_size[groups[g]].max(axis=0)
         pixels = gather_frame(image, x[rows], y[rows], int(size[0]), int(size[1]))
@@ -167,19 +176,30 @@ def _scale(wcs: Any, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return 1 / np.asarray(ujy_per_mjysr(pixel_solid_angle(wcs, x, y)))
 
 
-def _image(job: FitJob, number: int, files: FrameFiles, table: PRFTable, places: tuple) -> FrameImage:
-    from pymopex.residuals import render
+def _within(x: np.ndarray, y: np.ndarray, at: np.ndarray, reach: float) -> np.ndarray:
+    """Give the sources within a distance of any of those named by `at`."""
+    placed = np.isfinite(x) & np.isfinite(y)
+    tree = cKDTree(np.column_stack([x[at], y[at]])[placed[at]])
+    points = np.column_stack([np.where(placed, x, 0), np.where(placed, y, 0)])
+    distance, _ = tree.query(points, distance_upper_bound=reach)
+    return np.flatnonzero(placed & np.isfinite(distance))
 
-    frame = read_frame(files, job.bits)
-    data, bad = frame.data, frame.bad
-    if job.images:
-        data = read_image(job.images[number], dtype=np.float32)[0]
-        bad = bad | ~np.isfinite(data)
-    x, y, scale, prf, near = places
-    if np.any(job.flux[near] != 0):
-        data = (data - render(x, y, job.flux[near] * scale, prf, table, data.shape)).astype(np.float32)
-    sigma = frame.sigma if frame.sigma is not None else np.ones_like(data)
-    return FrameImage(data, sigma, bad)
+
+def _image(job: FitJob, number: int, files: FrameFiles) -> FrameImage:
+    """Give the frame to be fitted, or its background-subtracted form."""
+    image = _frame_image(files, job.bits)
+    if not job.images:
+        return image
+    data = read_image(job.images[number], dtype=np.float32)[0]
+    return FrameImage(data, image.sigma, image.bad | ~np.isfinite(data))
+
+
+@lru_cache(maxsize=_KEPT)
+def _frame_image(files: FrameFiles, bits: FatalBits) -> FrameImage:
+    """Read a frame with its masks, once per process as long as it is kept."""
+    frame = read_frame(files, bits)
+    sigma = frame.sigma if frame.sigma is not None else np.ones_like(frame.data)
+    return FrameImage(frame.data, sigma, frame.bad)
 
 
 def _fit(job: FitJob, gathered: Gathered, table: PRFTable, central: np.ndarray) -> Fitted:

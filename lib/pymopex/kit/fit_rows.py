@@ -23,7 +23,8 @@ def table_rows(run: Run, sources: Any, found: list[Fitted]) -> dict[str, Any]:
     """Give the columns of ``extract_raw.tbl``, in the order of the detections."""
     grid = run.fiducial("mosaic_fif" if os.path.exists(run.path("mosaic_fif")) else "fif")
     noise = _noise_maps(run)
-    rows = [row for fitted in found for row in _group_rows(run, sources, fitted)]
+    limit = _shift_limit(run)
+    rows = [row for fitted in found for row in _group_rows(sources, fitted, limit)]
     rows.sort(key=lambda row: (row["detid"], row["added"]))
     data: dict[str, Any] = {name: np.array([row[name] for row in rows]) for name in _NAMES}
     ra, dec = np.asarray(data["RA"], float), np.asarray(data["Dec"], float)
@@ -43,7 +44,7 @@ _NAMES = (
 )
 
 
-def _group_rows(run: Run, sources: Any, fitted: Fitted) -> list[dict[str, Any]]:
+def _group_rows(sources: Any, fitted: Fitted, limit: float) -> list[dict[str, Any]]:
     rows = []
     for number, fit in enumerate(fitted.fit.sources):
         if fit.status is FitStatus.TOO_FEW_PIXELS:
@@ -71,7 +72,7 @@ def _group_rows(run: Run, sources: Any, fitted: Fitted) -> list[dict[str, Any]]:
                 "FitX": int(sources.fit_size[source, 0]),
                 "FitY": int(sources.fit_size[source, 1]),
                 "n_frames": fit.n_frames,
-                "deblend": _letters(run, sources, fitted, source, ra, dec),
+                "deblend": _letters(sources, fitted, source, (ra, dec), limit),
                 "covariance": cov[:2, :2],
                 "scale": float(fitted.scale[fit.parent]),
                 "box_variance": float(fitted.box_variance[fit.parent]),
@@ -85,7 +86,7 @@ def _root(value: float) -> float:
     return float(np.sqrt(value)) if value > 0 else float("nan")
 
 
-def _letters(run: Run, sources: Any, fitted: Fitted, source: int, ra: float, dec: float) -> str:
+def _letters(sources: Any, fitted: Fitted, source: int, place: tuple[float, float], limit: float) -> str:
     letters = ""
     if len(fitted.members) > 1:
         letters += Deblend.PASSIVE
@@ -93,19 +94,24 @@ def _letters(run: Run, sources: Any, fitted: Fitted, source: int, ra: float, dec
         letters += Deblend.ACTIVE
     if fitted.fit.capped:
         letters += Deblend.CAPPED
-    if _moved(run, sources, source, ra, dec):
+    if _shift(sources, source, *place) > limit:
         letters += Deblend.OUTSIDE
     return letters or str(Deblend.NONE)
 
 
-def _moved(run: Run, sources: Any, source: int, ra: float, dec: float) -> bool:
+def _shift(sources: Any, source: int, ra: float, dec: float) -> float:
+    """Distance from the detected position [arcsec]."""
+    east = (ra - sources.start_ra[source] + 180) % 360 - 180
+    east *= np.cos(np.radians(dec)) * _ARCSEC
+    return float(np.hypot(east, (dec - sources.start_dec[source]) * _ARCSEC))
+
+
+def _shift_limit(run: Run) -> float:
+    """Distance beyond which a source is marked [arcsec]; infinite if there is no limit."""
     p = run.params
     if p.MaxShift_X is None and p.MaxShift_Y is None:
-        return False
-    limit = max(p.MaxShift_X or 0, p.MaxShift_Y or 0) * _frame_pixel(run)
-    east = (ra - sources.start_ra[source]) * np.cos(np.radians(dec)) * _ARCSEC
-    north = (dec - sources.start_dec[source]) * _ARCSEC
-    return bool(np.hypot(east, north) > limit)
+        return float("inf")
+    return max(p.MaxShift_X or 0, p.MaxShift_Y or 0) * _frame_pixel(run)
 
 
 def _frame_pixel(run: Run) -> float:

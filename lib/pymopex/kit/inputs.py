@@ -19,6 +19,8 @@ _LISTS = {
     "RMASK_LIST": "rmask",
 }
 
+_ROWS = 32
+
 
 def frame_files(keys: Params, *, skip: dict[str, str] | None = None) -> tuple[FrameFiles, ...]:
     """Read the lists and the permanent mask's name into one record per frame.
@@ -98,9 +100,12 @@ def _check_names(frames: tuple[FrameFiles, ...]) -> None:
     seen: dict[str, str] = {}
     problems = []
     for files in frames:
-        if files.base in seen:
+        before = seen.get(files.base)
+        if before == files.image:
+            problems.append(f"{files.image}: is in the list of frames more than once")
+        elif before is not None:
             problems.append(
-                f"{files.image}: has the same file name as {seen[files.base]}; products are named after frames"
+                f"{files.image}: has the same file name as {before}; products are named after frames"
             )
         seen[files.base] = files.image
     if problems:
@@ -108,7 +113,7 @@ def _check_names(frames: tuple[FrameFiles, ...]) -> None:
 
 
 def check_frames(run: Run) -> None:
-    """Check every frame and its companions by their headers.
+    """Check every frame and its companions by their headers, and that the frames hold data.
 
     With ``Skip_Bad_Frames`` the frames that have problems are left out and named.
 
@@ -163,7 +168,20 @@ def _frame_problems(argument: tuple[FrameFiles, bool]) -> list[str]:
     shape = header["NAXIS1"], header["NAXIS2"]
     for path in (files.sigma, files.dmask, files.rmask, files.pmask):
         problems += _companion_problems(path, shape) if path else []
+    if not problems and not _holds_data(files.image, shape):
+        problems.append(f"{files.image}: holds no finite pixel")
     return problems
+
+
+def _holds_data(image: str, shape: tuple[int, int]) -> bool:
+    """Tell whether a frame has a finite pixel; of most frames, the first rows alone are read."""
+    import numpy as np
+
+    from pymopex.kit.images import read_section
+
+    nx, ny = shape
+    parts = (read_section(image, slice(y, y + _ROWS), slice(0, nx)) for y in range(0, ny, _ROWS))
+    return any(np.isfinite(part).any() for part in parts)
 
 
 def _wcs_problems(image: str, header, refined: bool) -> list[str]:

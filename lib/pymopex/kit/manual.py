@@ -48,16 +48,18 @@ def template(task: str) -> str:
 
 def block_lines(sheet: Sheet, values: dict[str, str], pipeline: str = "") -> list[str]:
     """Give the lines of a block; `values` are used in place of defaults."""
-    lines = [f"# {sheet.title}: {sheet.purpose.lower()}.\n"]
+    purpose = sheet.purpose if sheet.purpose[1].isupper() else sheet.purpose[0].lower() + sheet.purpose[1:]
+    lines = [f"# {sheet.title}: {purpose}.\n"]
     if not sheet.block:
         return lines
     lines.append(f"&{sheet.block}\n")
     for parameter in sheet.own:
         value = values.get(parameter.name.casefold(), parameter.default_in(pipeline))
-        if value == "None" or (parameter.meaning.startswith("kept for old") and pipeline):
+        empty = value == "None"
+        if pipeline and (empty or parameter.meaning.startswith("kept for old")):
             continue
         unit = f"[{parameter.unit}] " if parameter.unit else ""
-        assignment = f" {parameter.name} = {quoted(parameter, value)},"
+        assignment = f"# {parameter.name} =" if empty else f" {parameter.name} = {quoted(parameter, value)},"
         lines.append(f"{assignment:44s} # {unit}{parameter.meaning}\n")
     lines.append("&END\n")
     return lines
@@ -83,7 +85,7 @@ def _help_lines(parameter: Parameter) -> list[str]:
     unit = f"[{parameter.unit}] " if parameter.unit else ""
     text = f"{unit}{parameter.meaning} ({parameter.allowed}; default {default_text(parameter) or 'none'})"
     return textwrap.wrap(
-        f"{parameter.name:28s}{text}", _WIDTH, initial_indent="  ", subsequent_indent=" " * 30
+        f"{parameter.name:27s} {text}", _WIDTH, initial_indent="  ", subsequent_indent=" " * 30
     )
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from pymopex.kit.errors import InputError, InputErrors
@@ -34,6 +35,11 @@ class Entry:
     block: str = ""
     source: str = ""
     line: int = 0
+
+    @cached_property
+    def place(self) -> tuple[str, str]:
+        """Key and block as they are compared: case does not matter."""
+        return self.key.casefold(), self.block.casefold()
 
     @property
     def name(self) -> str:
@@ -60,7 +66,7 @@ class Namelist:
         """Give the last value of `key` in `block`, or None."""
         wanted = (key.casefold(), block.casefold())
         for entry in reversed(self.entries):
-            if (entry.key.casefold(), entry.block.casefold()) == wanted:
+            if entry.place == wanted:
                 return entry
         return None
 

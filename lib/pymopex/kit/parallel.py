@@ -5,16 +5,17 @@ A job is a module-level function of one picklable argument; it reads and writes 
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from pymopex.kit import log
 from pymopex.kit.errors import EXIT_INTERRUPTED, TaskFailed
+
+if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
 
 
 def processors() -> int:
@@ -47,11 +48,12 @@ class Pool:
             If a process was killed. What a job raises is raised here.
         """
         if self.count == 1 or len(arguments) < 2:
-            results: Iterable[Any] = map(job, arguments)
-        else:
-            chunk = max(1, min(16, len(arguments) // (4 * self.count)))
-            results = self._start().map(job, arguments, chunksize=chunk)
+            return list(log.progress(map(job, arguments), len(arguments), what))
+        from concurrent.futures.process import BrokenProcessPool
+
+        chunk = max(1, min(16, len(arguments) // (4 * self.count)))
         try:
+            results = self._start().map(partial(_work, job), arguments, chunksize=chunk)
             return list(log.progress(results, len(arguments), what))
         except BrokenProcessPool:
             self.close()
@@ -67,16 +69,41 @@ class Pool:
 
     def _start(self) -> ProcessPoolExecutor:
         if self._executor is None:
+            import multiprocessing
+            from concurrent.futures import ProcessPoolExecutor
+
             methods = multiprocessing.get_all_start_methods()
             context = multiprocessing.get_context("fork" if "fork" in methods else "spawn")
-            self._executor = ProcessPoolExecutor(self.count, mp_context=context, initializer=_quiet)
+            self._executor = ProcessPoolExecutor(self.count, mp_context=context, initializer=_listen)
         return self._executor
 
 
-def _quiet() -> None:
-    """Make an interrupted process end without a traceback, after its half-written file is removed."""
-    signal.signal(signal.SIGINT, _leave)
+class _Worker:
+    """State of a process of the pool.
+
+    An interrupt ends the job at work by an exception, so that its half-written file is removed; an idle process must
+    live on until the pool is closed, or the others are killed.
+    """
+
+    busy = False
+    interrupted = False
 
 
-def _leave(*_: object) -> None:
-    raise SystemExit(EXIT_INTERRUPTED)
+def _listen() -> None:
+    signal.signal(signal.SIGINT, _interrupt)
+
+
+def _interrupt(*_: object) -> None:
+    _Worker.interrupted = True
+    if _Worker.busy:
+        raise SystemExit(EXIT_INTERRUPTED)
+
+
+def _work(job: Callable[[Any], Any], argument: Any) -> Any:
+    if _Worker.interrupted:
+        raise SystemExit(EXIT_INTERRUPTED)
+    _Worker.busy = True
+    try:
+        return job(argument)
+    finally:
+        _Worker.busy = False

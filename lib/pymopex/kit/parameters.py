@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from pymopex.kit import sheets
@@ -122,7 +123,7 @@ class Settings:
     def entry(self, parameter: Parameter) -> Entry | None:
         """Give the entry that sets a parameter, by its name or an alias of it."""
         names = [parameter.name]
-        aliases = _aliases_of(parameter)
+        aliases = _aliases_in(parameter.block)
         names += [alias for alias, name in aliases.items() if name.casefold() == parameter.name.casefold()]
         for name in names:
             found = self._entry(name, parameter.block)
@@ -275,17 +276,19 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _aliases_of(parameter: Parameter) -> dict[str, str]:
-    if not parameter.block:
+@cache
+def _aliases_in(block: str) -> dict[str, str]:
+    if not block:
         return sheets.common().aliases
     aliases: dict[str, str] = {}
     for task in sheets.tasks():
         sheet = sheets.sheet(task)
-        if sheet.block == parameter.block:
+        if sheet.block == block:
             aliases.update(sheet.aliases)
     return aliases
 
 
+@cache
 def _known_globals() -> dict[str, str]:
     known = {p.name.casefold(): p.name for p in sheets.common().own}
     known.update({alias: alias for alias in sheets.common().aliases})
@@ -294,6 +297,7 @@ def _known_globals() -> dict[str, str]:
     return known
 
 
+@cache
 def _known_blocks() -> dict[str, dict[str, str]]:
     blocks: dict[str, dict[str, str]] = {}
     for task in sheets.tasks():

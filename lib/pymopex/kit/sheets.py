@@ -102,6 +102,7 @@ class Common:
         return {parameter.name.casefold(): parameter for parameter in self.own}
 
 
+@cache
 def tasks() -> tuple[str, ...]:
     """Names of all tasks, in alphabetical order: the sheets of ``par/`` that have a ``[task]`` section."""
     names = (entry.name for entry in resources.files("pymopex.par").iterdir())

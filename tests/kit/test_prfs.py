@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+from astropy.io import fits
+from pymopex.kit import namelist
+from pymopex.kit.errors import InputError
+from pymopex.kit.parallel import Pool
+from pymopex.kit.parameters import Settings
+from pymopex.kit.prfmap import PrfMapTable, write_prf_map
+from pymopex.kit.prfs import check_prfs, load_table, save_table
+from pymopex.kit.task import Run
+
+FACTOR = 10
+SIGMA = 0.7  # pixel
+
+
+def gaussian(size=101, sigma=SIGMA):
+    x = (np.arange(size) - size // 2) / FACTOR
+    line = np.exp(-0.5 * (x / sigma) ** 2)
+    return np.outer(line, line)
+
+
+def save(path, samples, **cards):
+    fits.PrimaryHDU(samples, fits.Header(cards)).writeto(path)
+    return str(path)
+
+
+@pytest.fixture
+def new_run(tmp_path):
+    def make(factor=FACTOR, **keys):
+        text = f"OUTPUT_DIR = {tmp_path}/out\n" + "".join(f"{key} = {value}\n" for key, value in keys.items())
+        block = (
+            f"&SOURCESTIMATE\n PRF_ResampleX_Factor = {factor},\n PRF_ResampleY_Factor = {factor},\n&END\n"
+        )
+        run = Run(Settings(namelist.parse(text + block, "a.nl"), "apex"), Pool(1))
+        run.task = "sourcestimate"
+        return run
+
+    return make
+
+
+def test_no_prf(new_run):
+    assert check_prfs(new_run()) == ["a.nl: no PRF is given: PRFMAP_FILE_NAME (-m) or PRF_file_name (-p)"]
+
+
+def test_missing_prf_and_map_tell_their_line(new_run):
+    assert check_prfs(new_run(PRF_file_name="none.fits"))[0].startswith(
+        "a.nl:2: PRF_file_name = none.fits: no such"
+    )
+    assert check_prfs(new_run(PRFMAP_FILE_NAME="none.tbl"))[0].startswith(
+        "a.nl:2: PRFMAP_FILE_NAME = none.tbl"
+    )
+
+
+def test_map_that_names_a_missing_prf(new_run, tmp_path):
+    table = tmp_path / "prfmap.tbl"
+    write_prf_map(str(table), PrfMapTable(["none.fits"], [(1, 1, 256, 256)], (101, 101)))
+    assert check_prfs(new_run(PRFMAP_FILE_NAME=table))[0].startswith("none.fits: no such file")
+
+
+def test_single_prf_serves_the_whole_array(new_run, tmp_path):
+    run = new_run(PRF_file_name=save(tmp_path / "prf.fits", gaussian(), PRFXRSMP=FACTOR))
+    assert check_prfs(run) == []
+    path = save_table(run)
+    assert path == f"{tmp_path}/out/prf_table.npz"
+    assert run.made == [path]
+    table, where, central = load_table(path)
+    assert (table.sampling_x, table.sampling_y) == (FACTOR, FACTOR)
+    x = np.array([0.0, 17.0, 255.0])
+    assert set(where.index_at(x, x)) == {0}
+    peak = 1 / (2 * np.pi * SIGMA**2)  # central value of a Gaussian of unit sum
+    assert central == pytest.approx([peak], rel=1e-3)
+    offset = np.array([0.33])
+    value, _, _ = table.evaluate(offset, offset, 0)
+    assert value[0] == pytest.approx(peak * np.exp(-(offset[0] ** 2) / SIGMA**2), rel=1e-3)
+
+
+def test_map_of_prfs(new_run, tmp_path):
+    for name, sigma in (("left", 0.7), ("right", 0.8)):
+        save(tmp_path / f"{name}.fits", gaussian(sigma=sigma))
+    table = tmp_path / "prfmap.tbl"
+    regions = [(1, 1, 128, 256), (129, 1, 128, 256)]
+    write_prf_map(str(table), PrfMapTable(["left.fits", "right.fits"], regions, (101, 101)))
+    _, where, central = load_table(save_table(new_run(PRFMAP_FILE_NAME=table)))
+    np.testing.assert_array_equal(where.index_at(np.array([10.0, 200.0]), np.array([5.0, 5.0])), [0, 1])
+    assert central[1] / central[0] == pytest.approx((0.7 / 0.8) ** 2, rel=1e-3)
+
+
+def test_header_that_says_another_sampling(new_run, tmp_path):
+    run = new_run(factor=5, PRF_file_name=save(tmp_path / "prf.fits", gaussian(), PRFXRSMP=FACTOR))
+    with pytest.raises(InputError, match=r"10 samples per pixel; PRF_ResampleX_Factor = 5 \(a\.nl:4\)"):
+        save_table(run)
+
+
+@pytest.mark.parametrize(
+    ("samples", "reason"),
+    [
+        (gaussian()[:-1], "odd axes"),
+        (0 * gaussian(), "cannot be normalised"),
+        (np.nan * gaussian(), "not finite"),
+    ],
+)
+def test_prf_that_cannot_be_used(new_run, tmp_path, samples, reason):
+    run = new_run(PRF_file_name=save(tmp_path / "prf.fits", samples))
+    with pytest.raises(InputError, match=rf"prf\.fits: .*{reason}.*make_prf makes the form"):
+        save_table(run)

@@ -1,0 +1,43 @@
+import json
+
+import pytest
+from pymopex import __version__
+from pymopex.kit import namelist, provenance
+from pymopex.kit.parameters import Settings
+
+
+@pytest.fixture
+def params():
+    return Settings(namelist.parse("&LEVEL\n Threshold_Ratio = 0.4,\n&END\n", "a.nl"), "mosaic").params(
+        "level"
+    )
+
+
+def test_records_are_added(tmp_path, params):
+    path = str(tmp_path / "provenance.json")
+    provenance.record(path, "level", params, [str(tmp_path / "a" / "b.fits")], seconds=1.5)
+    provenance.record(path, "level", params, [], seconds=2)
+    first, second = provenance.read(path)
+    assert (first["version"], first["seconds"], first["products"]) == (__version__, 1.5, ["a/b.fits"])
+    assert first["parameters"]["LEVEL.Threshold_Ratio"] == {"value": 0.4, "origin": "a.nl:2"}
+    assert first["parameters"]["OUTPUT_DIR"] == {"value": ".", "origin": "default"}
+    assert second["products"] == []
+    assert json.loads((tmp_path / "provenance.json").read_text())["format"] == 1
+
+
+@pytest.mark.parametrize(("count", "named"), [(100, True), (101, False)])
+def test_many_products_are_counted(tmp_path, params, count, named):
+    path = str(tmp_path / "provenance.json")
+    made = [str(tmp_path / "Interp" / f"{n}.fits") for n in range(count - 1)] + [str(tmp_path / "a.tbl")]
+    provenance.record(path, "level", params, made)
+    found = provenance.read(path)[0]["products"]
+    assert found == (["Interp/" + f"{n}.fits" for n in range(count - 1)] + ["a.tbl"] if named
+                     else {"Interp": count - 1, "": 1})  # fmt: skip
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[1, 2]", '{"tasks": 3}', '{"other": []}', "\xff"])
+def test_what_cannot_be_read_has_no_records(tmp_path, text):
+    path = tmp_path / "provenance.json"
+    if text is not None:
+        path.write_text(text, encoding="latin-1")
+    assert provenance.read(str(path)) == []
