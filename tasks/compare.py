@@ -26,6 +26,7 @@ class _Stars:
     dec: np.ndarray
     flux: np.ndarray
     saturated: np.ndarray
+    n_frames: np.ndarray
     bound: np.ndarray
 
     @property
@@ -48,18 +49,22 @@ def check(run: Run) -> list[str]:
 
 
 def run(run: Run) -> None:
-    """Write ``comparison.txt``: offsets, rejected pixels, sources and their fluxes against the truth.
+    """Write ``comparison.txt``: offsets, rejected pixels, sources and fluxes against the truth; and a picture.
 
     Notes
     -----
     Run it with the namelist that APEX left in the output directory: it holds the lists and settings of the flow.
     The signal-to-noise ratio of a star is its true flux over the Cramer-Rao bound of the fit in all its frames.
     """
+    from pymopex.kit.pictures import flow_picture
+
     lines = [*_offsets(run), *_rejected(run), *_sources(run)]
     for line in lines:
         run.note(line)
     write_text(run.path("comparison"), "\n".join(lines) + "\n")
     run.keep(run.path("comparison"))
+    if all(os.path.exists(run.path(product)) for product in ("mosaic", "extract")):
+        run.keep(flow_picture(run, run.path("comparison_picture")))
 
 
 def _truth(run: Run, name: str) -> Any:
@@ -176,8 +181,10 @@ def _stars(run: Run) -> _Stars:
 
     table = _truth(run, "sources.tbl")
     held = table.column("n_frames") > 0
-    ra, dec, flux, saturated = (table.column(name)[held] for name in ("ra", "dec", "flux", "saturated"))
-    return _Stars(ra, dec, flux, saturated, np.concatenate(run.map(*_bound_jobs(run, ra, dec, flux))))
+    names = ("ra", "dec", "flux", "saturated", "n_frames")
+    ra, dec, flux, saturated, n_frames = (table.column(name)[held] for name in names)
+    found = np.concatenate(run.map(*_bound_jobs(run, ra, dec, flux)))
+    return _Stars(ra, dec, flux, saturated, n_frames, found)
 
 
 def _bound_jobs(run: Run, ra: np.ndarray, dec: np.ndarray, flux: np.ndarray) -> tuple[Any, list, str]:
@@ -218,7 +225,7 @@ def _rates(stars: _Stars, star: np.ndarray, table: Any, source: np.ndarray) -> l
     import numpy as np
     from pymopex.comparison import rates
 
-    usable = np.isfinite(stars.snr) & (stars.saturated == 0)
+    usable = np.isfinite(stars.snr) & (stars.saturated == 0) & (stars.n_frames > 1)
     found = np.zeros(len(stars.ra), bool)
     found[star] = True
     real = np.zeros(len(table.column("flux")), bool)
@@ -230,8 +237,9 @@ def _rates(stars: _Stars, star: np.ndarray, table: Any, source: np.ndarray) -> l
     total = usable & (stars.snr >= 5)
     above = measured >= 5
     lines = [
-        f"sources: {len(real)} listed; of {int(total.sum())} stars above 5 sigma {100 * found[total].mean():.2f} % "
-        f"found; of {int(above.sum())} sources above 5 sigma {100 * real[above].mean():.2f} % real",
+        f"sources: {len(real)} listed; of {int(total.sum())} stars above 5 sigma in two frames or more "
+        f"{100 * found[total].mean():.2f} % found; of {int(above.sum())} sources above 5 sigma "
+        f"{100 * real[above].mean():.2f} % real",
         "  SNR from  to     stars  complete   sources  reliable",
     ]
     for (low, high, n, rate), (_, _, m, trust) in zip(complete, reliable, strict=True):

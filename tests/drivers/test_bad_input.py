@@ -1,5 +1,6 @@
 """Wrong namelists, lists and frames: refused before work, all problems together, and nothing is written."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -31,12 +32,14 @@ class Data:
         """Write a list."""
         (self.folder / f"{kind}.txt").write_text("".join(f"{path}\n" for path in paths))
 
-    def edit(self, namelist, old, new):
-        """Change a line of a namelist; gives the number of the line."""
-        text = (self.folder / namelist).read_text()
-        assert text.count(old) == 1
-        (self.folder / namelist).write_text(text.replace(old, new))
-        return text[: text.index(old)].count("\n") + 1
+    def set(self, namelist, key, text):
+        """Change the line that begins with a key, or with &BLOCK; gives the number of the line."""
+        lines = (self.folder / namelist).read_text().splitlines()
+        numbers = [i for i, line in enumerate(lines) if re.match(rf" *{key}\b", line)]
+        assert len(numbers) == 1, key
+        lines[numbers[0]] = text
+        (self.folder / namelist).write_text("\n".join(lines) + "\n")
+        return numbers[0] + 1
 
     def run(self, *words, pipeline="mosaic"):
         """Run a pipeline; gives the status and the log."""
@@ -47,7 +50,7 @@ class Data:
         """Run what must be refused; gives the problems."""
         status, log = self.run(*words, pipeline=pipeline)
         assert status == 2, log
-        lines = log.splitlines()
+        lines = [line for line in log.splitlines() if not line.startswith("Warning: ")]
         assert all(line.startswith("Error: ") for line in lines), log
         assert not (self.folder / "out").exists()
         assert "Traceback" not in log
@@ -74,13 +77,13 @@ def spoil(path, **cards):
 
 
 def test_unknown_key(data):
-    line = data.edit("mosaic_I1.nl", "USE_OUTLIER_FOR_RMASK = 1", "USE_OUTLIER_FOR_RMSAK = 1")
+    line = data.set("mosaic_I1.nl", "USE_OUTLIER_FOR_RMASK", "USE_OUTLIER_FOR_RMSAK = 1")
     known = "unknown key (did you mean USE_OUTLIER_FOR_RMASK?)"
     assert data.problems() == [f"mosaic_I1.nl:{line}: USE_OUTLIER_FOR_RMSAK = 1: {known}"]
 
 
 def test_unknown_key_in_a_block(data):
-    line = data.edit("mosaic_I1.nl", " RM_THRESH = 0.5,", " RM_TRESH = 0.5,")
+    line = data.set("mosaic_I1.nl", "RM_THRESH", " RM_TRESH = 0.5,")
     known = "unknown key in &MOSAICRMASKIN (did you mean RM_THRESH?)"
     assert data.problems() == [f"mosaic_I1.nl:{line}: MOSAICRMASKIN.RM_TRESH = 0.5: {known}"]
 
@@ -90,21 +93,20 @@ def test_unknown_key_in_a_block(data):
     [("-1", "too small"), ("1.5", "too large"), ("half", "not a number"), ("nan", "not a finite number")],
 )
 def test_value_out_of_range(data, value, reason):
-    line = data.edit("mosaic_I1.nl", " RM_THRESH = 0.5,", f" RM_THRESH = {value},")
+    line = data.set("mosaic_I1.nl", "RM_THRESH", f" RM_THRESH = {value},")
     allowed = "allowed: a number from 0 to 1"
     assert data.problems() == [f"mosaic_I1.nl:{line}: MOSAICRMASKIN.RM_THRESH = {value}: {reason}; {allowed}"]
 
 
 def test_unknown_block(data):
-    line = data.edit("mosaic_I1.nl", "&MOSAICRMASKIN", "&MOSAICRMASK")
-    problems = data.problems()
-    assert len(problems) == 1
-    assert problems[0].startswith(f"mosaic_I1.nl:{line}: &MOSAICRMASK: unknown block (did you mean MOSAIC")
+    line = data.set("mosaic_I1.nl", "&MOSAICRMASKIN", "&MOSAICRMASK")
+    told = f"mosaic_I1.nl:{line + 1}: &MOSAICRMASK: unknown block (did you mean MOSAICRMASKIN?)"
+    assert data.problems() == [told]
 
 
 def test_syntax_errors_are_named_together(data):
-    first = data.edit("mosaic_I1.nl", "USE_REFINED_POINTING = 0", "USE_REFINED_POINTING 0  ")
-    second = data.edit("mosaic_I1.nl", "&LEVEL", "LEVEL")
+    first = data.set("mosaic_I1.nl", "USE_REFINED_POINTING", "USE_REFINED_POINTING 0  ")
+    second = data.set("mosaic_I1.nl", "&LEVEL", "LEVEL")
     problems = data.problems()
     assert problems[0].startswith(f"mosaic_I1.nl:{first}: 'USE_REFINED_POINTING 0")
     assert problems[0].endswith("is neither KEY = value, &BLOCK, &END nor a # comment")
@@ -158,7 +160,7 @@ def test_missing_list(data):
 
 
 def test_list_named_in_the_namelist(data, mopex):
-    line = data.edit("mosaic_I1.nl", "IMAGE_STACK_FILE_NAME = ", "IMAGE_STACK_FILE_NAME = none.txt")
+    line = data.set("mosaic_I1.nl", "IMAGE_STACK_FILE_NAME", "IMAGE_STACK_FILE_NAME = none.txt")
     status, log = mopex("drive", "mosaic", "-n", "mosaic_I1.nl", "-O", "out")
     assert status == 2
     assert f"Error: mosaic_I1.nl:{line}: IMAGE_STACK_FILE_NAME = none.txt: no such file" in log
@@ -247,7 +249,7 @@ def test_frame_without_data(data):
 
 
 def test_masks_without_fatal_bits(data):
-    data.edit("mosaic_I1.nl", "DCE_Status_Mask_Fatal_BitPattern = 32520", "")
+    data.set("mosaic_I1.nl", "DCE_Status_Mask_Fatal_BitPattern", "")
     line = "command line: DCE_STATUS_MASK_LIST is given without DCE_Status_Mask_Fatal_BitPattern; "
     assert data.problems() == [f"{line}for IRAC write DCE_Status_Mask_Fatal_BitPattern = 32520"]
 
@@ -264,25 +266,42 @@ def test_missing_refined_pointing(data):
 # ---- together
 
 
-def test_everything_wrong_is_told_in_one_go(data):
-    key = data.edit("mosaic_I1.nl", "USE_OUTLIER_FOR_RMASK = 1", "USE_OUTLIER_FOR_RMSAK = 1")
-    value = data.edit("mosaic_I1.nl", " MIN_COVERAGE = 4,", " MIN_COVERAGE = four,")
-    block = data.edit("mosaic_I1.nl", "&LEVEL", "&LEVLE")
+def test_all_that_is_wrong_in_namelist_and_lists_is_told_in_one_go(data):
+    key = data.set("mosaic_I1.nl", "USE_OUTLIER_FOR_RMASK", "USE_OUTLIER_FOR_RMSAK = 1")
+    value = data.set("mosaic_I1.nl", "MIN_COVERAGE", " MIN_COVERAGE = four,")
+    block = data.set("mosaic_I1.nl", "&LEVEL", "&LEVLE")
+    data.write("sigmas", data.paths["sigmas"][:3])
+    problems = data.problems("-M", "none.fits", "-R", "none.txt", "run_make_array=1")
+    rule = "images.txt has 4 (one line per frame in each list)"
+    wanted = [
+        f"mosaic_I1.nl:{key}: USE_OUTLIER_FOR_RMSAK = 1: unknown key",
+        f"mosaic_I1.nl:{value}: MOSAICRMASKIN.MIN_COVERAGE = four: not a number; allowed: an integer",
+        f"mosaic_I1.nl:{block + 1}: &LEVLE: unknown block (did you mean LEVEL?)",
+        "command line: run_make_array = 1: unknown key",
+        f"sigmas.txt: has 3 entries; {rule}",
+        "command line: RMASK_LIST = none.txt: no such file",
+        "command line: PMASK_FILE_NAME = none.fits: no such file, neither here nor in cal/",
+    ]
+    for text in wanted:
+        assert sum(line.startswith(text) for line in problems) == 1, text
+    assert len(problems) == len(wanted)
+
+
+def test_all_that_is_wrong_in_frames_and_for_modules_is_told_in_one_go(data):
+    data.set("mosaic_I1.nl", "DCE_Status_Mask_Fatal_BitPattern", "")
     spoil(data.paths["images"][0], CRVAL1=None)
     fits.writeto(data.paths["masks"][1], np.zeros((96, 64), "i2"), overwrite=True)
     data.paths["images"][2].write_bytes(b"")
     data.paths["sigmas"][3].unlink()
-    problems = data.problems("MOSAIC_PIXEL_RATIO_X=2", "MOSAIC_PIXEL_RATIO_Y=2", "run_make_array=1")
+    problems = data.problems("MOSAIC_PIXEL_RATIO_X=2", "MOSAIC_PIXEL_RATIO_Y=2", "make_array_corr_files=1")
     wanted = [
-        f"mosaic_I1.nl:{key}: USE_OUTLIER_FOR_RMSAK = 1: unknown key",
-        f"mosaic_I1.nl:{value}: MOSAICRMASKIN.MIN_COVERAGE = four: not a number; allowed: an integer",
-        f"mosaic_I1.nl:{block}: &LEVLE: unknown block (did you mean LEVEL?)",
-        "command line: run_make_array = 1: unknown key",
-        f"{data.paths['images'][0]}: no world coordinates",
-        f"{data.paths['masks'][1]}: is 64 x 96 pixels",
+        "command line: DCE_STATUS_MASK_LIST is given without DCE_Status_Mask_Fatal_BitPattern",
+        f"{data.paths['images'][0]}: no world coordinates: CRVAL1 missing",
+        f"{data.paths['masks'][1]}: is 64 x 96 pixels; the frame is 96 x 96",
         f"{data.paths['images'][2]}: cannot be read as FITS",
         f"{data.paths['sigmas'][3]}: no such file",
         "command line: MOSAIC_PIXEL_SIZE_X/Y and MOSAIC_PIXEL_RATIO_X/Y are both given",
+        "mosaic_I1.nl: ARRAY_CORR_IMAGE: no array-location correction image is given",
     ]
     for text in wanted:
         assert sum(line.startswith(text) for line in problems) == 1, text
@@ -290,19 +309,19 @@ def test_everything_wrong_is_told_in_one_go(data):
 
 
 def test_a_flow_tells_the_problems_of_all_namelists_before_it_starts(data, mopex):
-    first = data.edit("overlap_I1.nl", "mask_bright = 1", "mask_bright = perhaps")
-    second = data.edit("mosaic_I1.nl", " RM_THRESH = 0.5,", " RM_THRESH = 2,")
-    data.paths["sigmas"][3].unlink()
     lists = ("-I", "images.txt", "-S", "sigmas.txt", "-d", "masks.txt", "-O", "out")
-    status, log = mopex("flow", *lists, "overlap_I1.nl", "mosaic_I1.nl", "apex_I1.nl")
+    words = ("flow", *lists, "overlap_I1.nl", "mosaic_I1.nl", "apex_I1.nl")
+    data.paths["sigmas"][3].unlink()
+    status, log = mopex(*words)
     assert status == 2
-    for text in (
-        f"Error: overlap_I1.nl:{first}: mask_bright = perhaps: neither on nor off; allowed: 0 or 1",
-        f"Error: mosaic_I1.nl:{second}: MOSAICRMASKIN.RM_THRESH = 2: too large",
-        f"Error: {data.paths['sigmas'][3]}: no such file",
-        "no PRF is given",
-    ):
-        assert text in log
+    assert f"Error: {data.paths['sigmas'][3]}: no such file" in log
+    assert "Error: apex_I1.nl: no PRF is given" in log
+    first = data.set("overlap_I1.nl", "mask_bright", "mask_bright = perhaps")
+    second = data.set("mosaic_I1.nl", "RM_THRESH", " RM_THRESH = 2,")
+    status, log = mopex(*words)
+    assert status == 2
+    assert f"Error: overlap_I1.nl:{first}: mask_bright = perhaps: neither on nor off; allowed: 0 or 1" in log
+    assert f"Error: mosaic_I1.nl:{second}: MOSAICRMASKIN.RM_THRESH = 2: too large" in log
     assert not (data.folder / "out").exists()
 
 
@@ -396,7 +415,7 @@ CROTA2 = A,
  DRIZ_FAC = 0.8,
 &END
 
-&COMPUTEOVERLAPIN
+&COMPUTEOVRLAPCORRIN
  TOP_THRESHOLD = 3,
  BOTTOM_THRESHOLD = 3,
  MIN_IMG_NUM = 2,

@@ -177,11 +177,11 @@ def _scale(wcs: Any, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _within(x: np.ndarray, y: np.ndarray, at: np.ndarray, reach: float) -> np.ndarray:
-    """Give the sources within a distance of any of those named by `at`."""
+    """Give the sources within a distance, along both axes, of any of those named by `at`."""
     placed = np.isfinite(x) & np.isfinite(y)
     tree = cKDTree(np.column_stack([x[at], y[at]])[placed[at]])
     points = np.column_stack([np.where(placed, x, 0), np.where(placed, y, 0)])
-    distance, _ = tree.query(points, distance_upper_bound=reach)
+    distance, _ = tree.query(points, p=np.inf, distance_upper_bound=reach)
     return np.flatnonzero(placed & np.isfinite(distance))
 
 

@@ -183,6 +183,7 @@ class Settings:
         entries = list(self.namelist.entries) + list(self.overrides.values())
         quiet_keys, quiet_blocks = sheets.legacy()
         known, blocks = _known_globals(), _known_blocks()
+        unknown: set[str] = set()
         for entry in entries:
             key, block = entry.key.casefold(), entry.block.casefold()
             if not block:
@@ -191,11 +192,12 @@ class Settings:
                 self._check_name(entry, key, blocks[block], quiet_keys, f" in &{entry.block}")
             elif block in quiet_blocks:
                 continue
-            elif entry.line:
+            elif entry.line and block not in unknown:
+                unknown.add(block)
                 near = suggestion(entry.block, list(blocks) + list(quiet_blocks)).upper()
                 near = near.replace("DID YOU MEAN", "did you mean")
                 self.problems.append(f"{entry.origin}: &{entry.block}: unknown block{near}")
-            else:
+            elif not entry.line:
                 self.problems.append(f"command line: {entry.name}: unknown block")
 
     def _check_name(

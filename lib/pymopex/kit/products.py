@@ -90,6 +90,7 @@ PRODUCTS: dict[str, tuple[str, str]] = {
     "true_offsets": ("simulate", "{OUTPUT_DIR}/truth/offsets.tbl"),
     "true_hits": ("simulate", "{OUTPUT_DIR}/truth/hits/{base}_hits.fits"),
     "comparison": ("compare", "{OUTPUT_DIR}/comparison.txt"),
+    "comparison_picture": ("compare", "{OUTPUT_DIR}/comparison.png"),
 }
 
 
