@@ -59,7 +59,7 @@ def flow_picture(run: Run, path: str) -> str:
             _mark(axes, read_table(run.existing("extract")))
     figure.colorbar(shown, ax=figure.axes, shrink=0.8, label="MJy/sr")
     with whole(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
+        figure.savefig(temporary, format="png", dpi=110, bbox_inches="tight")
     plt.close(figure)
     return path
 
