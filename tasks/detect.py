@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pymopex.kit.checking import problems_of_settings
 from pymopex.kit.images import Stamp, read_image, write_image
 from pymopex.kit.layers import coadd_tiles, write_table_whole
 from pymopex.kit.task import Run
@@ -13,6 +14,16 @@ from pymopex.kit.tile_noise import noise_tile
 if TYPE_CHECKING:
     from pymopex.detection import DetectionParams
 
+_FIELDS = {
+    "threshold": "Detection_Threshold",
+    "min_area": "Detection_Min_Area",
+    "max_area": "Detection_Max_Area",
+    "min_peak_fraction": "Detect_Min_Peak_Fraction",
+    "peaks_radius": "Peaks_Radius",
+    "max_level": "Max_Segmentation_Level",
+    "extended_area": "Extended_Object_Area",
+    "n_edge": "N_Edge",
+}
 _SEARCHED = {"0": "tile_minback", "1": "tile_psp", "2": "tile_filtered"}
 
 
@@ -26,6 +37,11 @@ class _Job:
     how: DetectionParams
     target: str
     stamp: Stamp
+
+
+def check(run: Run) -> list[str]:
+    """Name thresholds and areas that contradict each other."""
+    return problems_of_settings(run, lambda: _settings(run), _FIELDS)
 
 
 def run(run: Run) -> None:
@@ -51,16 +67,14 @@ def run(run: Run) -> None:
     run.note(f"{len(rows['srcid'])} sources on {len(tiles)} tiles")
 
 
-def _job(run: Run, number: int) -> _Job:
+def _settings(run: Run) -> DetectionParams:
     from pymopex.detection import DetectionParams
 
     p = run.params
-    threshold, input_type = p.Detection_Threshold, p.Input_Type
-    if p.use_psp_to_detect == "1" and p.Probability_Threshold is not None:
-        threshold, input_type = p.Probability_Threshold, "snr_input"
-    how = DetectionParams(
-        input_type=input_type,
-        threshold=threshold,
+    by_probability = p.use_psp_to_detect == "1" and p.Probability_Threshold is not None
+    return DetectionParams(
+        input_type="snr_input" if by_probability else p.Input_Type,
+        threshold=p.Probability_Threshold if by_probability else p.Detection_Threshold,
         threshold_type=p.Threshold_Type,
         min_area=p.Detection_Min_Area,
         max_area=p.Detection_Max_Area,
@@ -72,8 +86,12 @@ def _job(run: Run, number: int) -> _Job:
         max_level=p.Max_Segmentation_Level,
         n_edge=p.N_Edge,
     )
+
+
+def _job(run: Run, number: int) -> _Job:
+    p, how = run.params, _settings(run)
     by_probability = p.use_psp_to_detect == "1" and p.Probability_Threshold is not None
-    divide = input_type == "snr_input" and not by_probability
+    divide = how.input_type == "snr_input" and not by_probability
     noise = (noise_tile(run, number) if p.use_psp_to_detect == "0" else "") if divide else ""
     return _Job(
         run.existing(_SEARCHED[p.use_psp_to_detect], tile=number),

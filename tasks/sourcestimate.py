@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pymopex.kit.checking import problems_of_settings
 from pymopex.kit.layers import write_table_whole
 from pymopex.kit.prfs import check_prfs, save_table
 from pymopex.kit.task import Run
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
     import numpy as np
     from pymopex.kit.fit_blocks import Fitted
 
+_FIELDS = {
+    "chi_threshold": "Chi_Threshold",
+    "max_n_ps": "Max_Number_PS",
+    "max_iterations": "Max_N_Iteration",
+    "ftol": "MinimizeFtolSuccess",
+}
 _BLOCK = 400  # sources of a block: enough that reading the frames again for each block costs little
 
 
@@ -31,7 +38,7 @@ def check(run: Run) -> list[str]:
         run.settings.warnings.append(
             "no uncertainties are given: all pixels are fitted with weight 1, chi2 means nothing"
         )
-    return problems
+    return problems + problems_of_settings(run, lambda: _settings(run), _FIELDS)
 
 
 @dataclass

@@ -290,7 +290,8 @@ def test_comparison_with_the_truth(field, mopex, tmp_path):
     assert hits > 92
     assert clean < 0.05
     assert cores < 0.3
-    found, real = map(float, re.search(r"sigma ([\d.]+) % found; .* ([\d.]+) % real", text).groups())
+    rates = r"stars above 5 sigma\D* ([\d.]+) % found; of \d+ sources above 5 sigma\D* ([\d.]+) % real"
+    found, real = map(float, re.search(rates, text).groups())
     assert found > 92
     assert real > 95
     rows = re.findall(r"^ +(\d+) +(\S+) +(\d+) +([+-][\d.]+) % ", text, re.MULTILINE)

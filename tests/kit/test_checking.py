@@ -194,3 +194,13 @@ def test_log_tells_the_status_of_a_module(folder, capsys):
     with pytest.raises(InputError):
         driver.execute(run, ["fiducial_image_frame"])
     assert "System Exit 2" in capsys.readouterr().out
+
+
+def test_detection_areas_and_fit_settings(folder, capsys):
+    text = "&DETECT\nDetection_Min_Area = 9,\nDetection_Max_Area = 3,\n&END\n"
+    [problem] = command("detect", text, capsys, "apex")
+    assert "Detection_Min_Area = 9" in problem
+    area = "Fitting_Area_X = 7,\nFitting_Area_Y = 7,"
+    text = f"PRF_file_name = even.fits\n&SOURCESTIMATE\n{area}\nChi_Threshold = 0,\n&END\n"
+    [problem] = command("sourcestimate", text, capsys, "apex")
+    assert "Chi_Threshold" in problem

@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from pymopex.kit.sheets import PIPELINES
 
 ROOT = Path(__file__).parents[2]
 SETUP = configparser.ConfigParser()
@@ -62,7 +63,7 @@ def test_every_driver_is_installed_and_has_its_legacy_name():
     legacy = {
         line.split("=")[0].strip() for line in SETUP["options.entry_points"]["console_scripts"].splitlines()
     }
-    assert {f"{name}.pl" for name in drivers - {"flow"}} <= legacy
+    assert {f"{name}.pl" for name in PIPELINES} <= legacy
 
 
 @pytest.mark.parametrize("name", words("options", "scripts") if SETUP.sections() else [])

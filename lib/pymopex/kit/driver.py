@@ -132,12 +132,9 @@ def check(run: Run, tasks: list[str], *, need_frames: bool = True) -> None:
 
     Notes
     -----
-    Parameters and lists come first, and take no time. Only if they are sound, frames are opened and the modules
-    check their own inputs, which need the values.
+    The modules check their own inputs only if all parameters are sound, since they need the values.
     """
-    problems = _problems_of_parameters(run, tasks, need_frames)
-    if not problems:
-        problems = _problems_of_inputs(run, tasks, need_frames)
+    problems = _problems(run, tasks, need_frames)
     _warn([run])
     if problems:
         raise InputErrors(problems)
@@ -148,30 +145,22 @@ def _warn(runs: list[Run]) -> None:
         log.say(f"Warning: {warning}")
 
 
-def _problems_of_parameters(run: Run, tasks: list[str], need_frames: bool) -> list[str]:
-    """Give the problems of the namelist and, if it has any, those of the lists that it names."""
+def _problems(run: Run, tasks: list[str], need_frames: bool) -> list[str]:
+    """Give the problems of the namelist, of the frames, and those that the modules name."""
+    from pymopex.kit.inputs import check_frames
+
+    if not tasks:
+        return [
+            *run.settings.problems,
+            f"{run.settings.namelist.path}: no module of {run.pipeline} is switched on",
+        ]
     for task in tasks:
         run.params_of(task)
     problems = list(run.settings.problems)
-    if not tasks:
-        problems.append(f"{run.settings.namelist.path}: no module of {run.pipeline} is switched on")
-    elif problems and need_frames:
-        run.task = tasks[0]
-        problems += problems_of(_list_frames, run)
-    return problems
-
-
-def _list_frames(run: Run) -> None:
-    run.frames()
-
-
-def _problems_of_inputs(run: Run, tasks: list[str], need_frames: bool) -> list[str]:
-    """Give the problems of the frames, and those that the modules name."""
-    from pymopex.kit.inputs import check_frames
-
     run.task = tasks[0]  # tells which frames are meant: behind Point Source Image, the residual ones
-    problems = problems_of(check_frames, run) if need_frames else []
-    for task in tasks:
+    if need_frames:
+        problems += problems_of(check_frames, run)
+    for task in tasks if not run.settings.problems else []:
         module = import_module(f"pymopex.tasks.{task}")
         if hasattr(module, "check"):
             run.task = task
@@ -311,9 +300,7 @@ def _check_flow(command: Command) -> list[tuple[str, str]]:
     problems = [text for path in command.namelists for text in problems_of(_open, path, command, found)]
     steps = [(Run(settings, Pool(1)), _wanted(settings)) for settings in found]
     for run, wanted in steps:
-        problems += _problems_of_parameters(run, wanted, run is steps[0][0])
-    if not problems:
-        problems = [text for step in steps for text in _problems_of_inputs(*step, step is steps[0])]
+        problems += _problems(run, wanted, run is steps[0][0])
     _warn([run for run, _ in steps])
     if problems:
         raise InputErrors(problems)
