@@ -69,7 +69,7 @@ def test_parameter_errors(tmp_path, words, text):
     (tmp_path / "images.txt").write_text("frame.fits\n")
     status, heavy, out = probe(*words, cwd=tmp_path)
     assert status == 2
-    assert set(heavy) <= {"numpy", "astropy"}  # the frames are looked at besides, so that all problems come together
+    assert set(heavy) <= {"numpy", "astropy"}  # the frames are looked at besides: all problems come together
     assert text in out
 
 
