@@ -1,12 +1,14 @@
 #!/bin/sh
 # APEX multiframe: sources found on the co-added tiles and fitted in all frames at once.
 tasks="
+sn_estimator
 fiducial_image_frame
 mosaic_interp
 mosaic_coadder
 detect_medfilter
 gaussnoise
 pointsourceprob
+psp_gaussnoise
 detect
 mosaic_combiner
 extract_medfilter

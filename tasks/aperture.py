@@ -1,19 +1,24 @@
-"""Aperture: aperture photometry on the mosaic."""
+"""Aperture: aperture photometry on the mosaic, or on the one image."""
 
 from __future__ import annotations
 
-import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pymopex.kit.errors import InputError
-from pymopex.kit.images import read_image
+from pymopex.kit.images import FrameFiles, read_frame, read_image
 from pymopex.kit.layers import write_table_whole
+from pymopex.kit.searched import image_of_mosaic
 from pymopex.kit.task import Run
+from pymopex.kit.user_list import check_user_list
+
+if TYPE_CHECKING:
+    import numpy as np
+    from pymopex.kit.ipac import Table
 
 
 def check(run: Run) -> list[str]:
-    """Name radii that are missing or contradict each other."""
-    p, problems = run.params, []
+    """Name radii that are missing or contradict each other, and a user list that cannot be read."""
+    p, problems = run.params, check_user_list(run)
     for number in range(1, p.N_Apertures + 1):
         if getattr(p, f"Aperture_Radius_{number}") is None:
             problems.append(f"{run.settings.namelist.path}: APERTURE.Aperture_Radius_{number} is not given")
@@ -26,25 +31,27 @@ def check(run: Run) -> list[str]:
 
 
 def run(run: Run) -> None:
-    """Add the aperture columns to ``extract_raw.tbl``, or write ``aperture.tbl`` at the detected positions."""
+    """Add the aperture columns to ``extract_raw.tbl``, or write ``aperture.tbl`` at the positions given.
+
+    Notes
+    -----
+    The table is written at the detected positions, or those of the user list, if ``use_extract_table_for_aperture``
+    is 0 or ``aponly_fixed`` is 1. Of one image the tables are ``<base>_extract_raw.tbl`` and ``<base>_aperture.tbl``.
+    Sources off the image have no flux.
+    """
     from pymopex import columns
-    from pymopex.kit.ipac import read_table
     from pymopex.photometry import aperture_photometry
     from pymopex.units import ujy_per_mjysr
 
     p = run.params
-    source = run.existing("extract_raw" if p.use_extract_table_for_aperture else "detect")
-    table = read_table(source)
-    try:
-        x, y = table.column(p.X_Column_Name), table.column(p.Y_Column_Name)
-    except KeyError as problem:
-        raise InputError(f"{source}: {problem}") from None
-    image, sigma, omega = _images(run)
+    fitted = p.use_extract_table_for_aperture and not p.aponly_fixed
+    table, x, y = _fitted(run) if fitted else _given(run)
+    image, sigma, bad, omega = _images(run)
     radii = [getattr(p, f"Aperture_Radius_{number}") for number in range(1, p.N_Apertures + 1)]
     result = aperture_photometry(
         image,
         sigma,
-        None,
+        bad,
         x - 1,
         y - 1,
         radii,
@@ -60,34 +67,71 @@ def run(run: Run) -> None:
         rows[f"ap_unc{i + 1}"] = (result.uncertainty * factor)[:, i]
     before = [name for name in rows if not _is_aperture(name)]
     spec = [columns.by_name(name, table) for name in before] + columns.aperture_columns(len(radii))
-    target = run.path("extract_raw" if p.use_extract_table_for_aperture else "aperture")
     keywords = [(kind, key, value) for key, (kind, value) in table.keywords.items()]
-    write_table_whole(run, target, spec, rows, keywords)
-    run.note(f"{len(x)} sources, radii {', '.join(f'{r:g}' for r in radii)} pixels")
+    write_table_whole(run, run.path("extract_raw" if fitted else "aperture"), spec, rows, keywords)
+    off = _off(image, x, y)
+    outside = f"; {off} lie off the image" if off else ""
+    run.note(f"{len(x)} sources, radii {', '.join(f'{r:g}' for r in radii)} pixels{outside}")
+
+
+def _fitted(run: Run) -> tuple[Table, np.ndarray, np.ndarray]:
+    """Give the extraction table, and the positions in it."""
+    from pymopex.kit.ipac import read_table
+
+    source, p = run.existing("extract_raw"), run.params
+    table = read_table(source)
+    try:
+        return table, table.column(p.X_Column_Name), table.column(p.Y_Column_Name)
+    except KeyError as problem:
+        raise InputError(f"{source}: {problem}") from None
+
+
+def _given(run: Run) -> tuple[Table, np.ndarray, np.ndarray]:
+    """Give the detection table or the user list with all positions, and those in pixels."""
+    from pymopex.kit.searched import pixel_grid
+    from pymopex.kit.user_list import positions
+
+    at = positions(run, pixel_grid(run))
+    if run.user_list:
+        known = {"srcid": at.detid, "RA": at.ra, "Dec": at.dec, "x": at.x, "y": at.y}
+        names = {name.casefold() for name in known}
+        others = {k: v for k, v in at.table.columns.items() if k.casefold() not in names}
+        at.table.columns = {**known, **others}
+    return at.table, at.x, at.y
+
+
+def _off(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> int:
+    inside = (x >= 0.5) & (y >= 0.5) & (x < image.shape[1] + 0.5) & (y < image.shape[0] + 0.5)
+    return int((~inside).sum())
 
 
 def _is_aperture(name: str) -> bool:
     return name.startswith(("aperture", "bad_pix", "ap_unc"))
 
 
-def _images(run: Run) -> tuple[Any, Any, Any]:
-    """Read the mosaic and its uncertainty; and make the solid angle of its pixels a function of the place."""
+def _images(run: Run) -> tuple[Any, Any, Any, Any]:
+    """Read the image, its uncertainty and bad pixels; and make the solid angle of a pixel a function of its place."""
     from pymopex.geometry import frame_wcs, pixel_solid_angle
 
-    image, header = read_image(run.existing("mosaic"), dtype="f8")
+    path, sigma = image_of_mosaic(run)
+    files = run.frames()[0] if run.single else FrameFiles(0, path, sigma)
+    frame = read_frame(files, run.bits, need_sigma=False)
+    unc = read_image(sigma, dtype="f8")[0] if sigma else None
+    image = frame.data.astype("f8")
     if run.params.use_background_subtracted_image_for_aperture:
         image = _without_background(run, image)
-    path = run.path("mosaic_unc")
-    sigma = read_image(path, dtype="f8")[0] if os.path.exists(path) else None
-    wcs = frame_wcs(header)
-    return image, sigma, lambda x, y: pixel_solid_angle(wcs, x, y)
+    wcs = frame_wcs(frame.header, refined=run.single and run.params.USE_REFINED_POINTING)
+    bad = frame.bad if run.single else None
+    return image, unc, bad, lambda x, y: pixel_solid_angle(wcs, x, y)
 
 
 def _without_background(run: Run, image: Any) -> Any:
-    """Put the background-subtracted tiles together to a mosaic."""
+    """Read the background-subtracted image, or put the background-subtracted tiles together to a mosaic."""
     from pymopex.geometry import Box
     from pymopex.kit.layers import coadd_tiles, read_mosaic_part
 
+    if run.single:
+        return read_image(run.existing("minus_median_extract"), dtype="f8")[0]
     boxes = [box for box, _ in coadd_tiles(run, "image")]
     tiles = [(box, run.existing("tile_minback", tile=number)) for number, box in enumerate(boxes, 1)]
     return read_mosaic_part(tiles, Box(0, 0, image.shape[1], image.shape[0])).astype("f8")

@@ -1,18 +1,22 @@
-"""Detect: point sources on the co-added tiles."""
+"""Detect: point sources on the co-added tiles, or on the one image."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pymopex.kit.checking import problems_of_settings
-from pymopex.kit.images import Stamp, read_image, write_image
-from pymopex.kit.layers import coadd_tiles, write_table_whole
+from pymopex.kit.images import Stamp, read_header, write_image
+from pymopex.kit.layers import write_table_whole
+from pymopex.kit.searched import Area, Searched, area_of, searched
 from pymopex.kit.task import Run
-from pymopex.kit.tile_noise import noise_tile
 
 if TYPE_CHECKING:
+    import numpy as np
     from pymopex.detection import DetectionParams
+    from pymopex.geometry import Box
+    from pymopex.tile_merge import Merged
 
 _FIELDS = {
     "threshold": "Detection_Threshold",
@@ -25,22 +29,36 @@ _FIELDS = {
     "n_edge": "N_Edge",
 }
 _SEARCHED = {"0": "tile_minback", "1": "tile_psp", "2": "tile_filtered"}
+_MARGIN = 64  # pixels round a tile that are read besides, so that a source on its border is whole
+
+
+_Paths = tuple[tuple["Box", str], ...]
 
 
 @dataclass(frozen=True)
 class _Job:
-    searched: str
-    flux: str
-    noise: str
-    coverage: str
+    """A tile with its margin, and the images that cover it, each with its place."""
+
+    area: Area
+    searched: _Paths
+    flux: _Paths
+    noise: _Paths
+    coverage: _Paths
     measure_noise: bool
+    with_pixels: bool
     how: DetectionParams
+    source: str
     target: str
     stamp: Stamp
 
 
 def check(run: Run) -> list[str]:
-    """Name thresholds and areas that contradict each other."""
+    """Name thresholds and areas that contradict each other, and a least coverage without a map."""
+    p = run.params
+    if run.single and p.Minimum_Coverage and not p.COVERAGE_MAP:
+        run.settings.warnings.append(
+            f"{p.origin('Minimum_Coverage')}: DETECT.Minimum_Coverage is ignored: no COVERAGE_MAP is given"
+        )
     return problems_of_settings(run, lambda: _settings(run), _FIELDS)
 
 
@@ -49,22 +67,30 @@ def run(run: Run) -> None:
 
     Notes
     -----
-    ``snr_input`` divides the background-subtracted image by its noise; of the filtered image, which is a
-    signal-to-noise ratio already, the measured fluctuation takes the place of the noise, so that correlated
-    noise does not lower the threshold. Tiles do not overlap: a source belongs to the tile that holds its centroid.
+    Of one image the tables are ``<base>_detect.tbl`` and ``<base>_detect_raw.tbl``, in pixels of the image.
+
+    With ``snr_input`` the background-subtracted image is divided by the uncertainties (``use_unc_to_detect``,
+    ``use_std_to_detect``), or by the map of Gaussnoise. Of the filtered and the probability image the measured
+    fluctuation takes the place of the noise, so that correlated noise does not lower the threshold: the map of PSP
+    Gaussnoise, if that is on, else the scatter of the faint side.
+
+    A tile is searched together with a margin from its neighbours. A source belongs to the tile that holds its
+    centroid, and is listed once; a blend on a border is one blend.
     """
     from pymopex import columns
 
-    tiles = coadd_tiles(run, "image")
-    jobs = [_job(run, number) for number in range(1, len(tiles) + 1)]
+    tiles = searched(run)
+    jobs = [_job(run, tile, tiles) for tile in tiles]
     found = run.map(_detect, jobs, "tiles")
-    rows = _merge([box for box, _ in tiles], found)
+    merged = _merge(tiles, found)
+    rows = _rows(found, merged)
     for product in ("detect_raw", "detect"):
         write_table_whole(run, run.path(product), columns.DETECT, rows)
     if run.params.Output_Type == "centroids_and_pixels_output":
-        _write_pixels(run, tiles, jobs)
+        path = run.path("complete", list=run.params.Complete_Table_Out_Filename)
+        write_table_whole(run, path, columns.PIXELS, _pixels(found, merged))
     run.keep(*(job.target for job in jobs))
-    run.note(f"{len(rows['srcid'])} sources on {len(tiles)} tiles")
+    run.note(f"{len(rows['srcid'])} sources on {len(tiles)} {'image' if run.single else 'tiles'}")
 
 
 def _settings(run: Run) -> DetectionParams:
@@ -88,72 +114,99 @@ def _settings(run: Run) -> DetectionParams:
     )
 
 
-def _job(run: Run, number: int) -> _Job:
+def _job(run: Run, tile: Searched, tiles: list[Searched]) -> _Job:
     p, how = run.params, _settings(run)
-    by_probability = p.use_psp_to_detect == "1" and p.Probability_Threshold is not None
-    divide = how.input_type == "snr_input" and not by_probability
-    noise = (noise_tile(run, number) if p.use_psp_to_detect == "0" else "") if divide else ""
+    area = area_of(tile, tiles, _MARGIN + how.n_edge)
+    searched = _SEARCHED[p.use_psp_to_detect]
+    noise, measure = _noise(run, area)
     return _Job(
-        run.existing(_SEARCHED[p.use_psp_to_detect], tile=number),
-        run.existing("tile_minback", tile=number),
+        area,
+        area.paths(lambda other: run.existing(searched, tile=other.number)),
+        area.paths(lambda other: run.existing("tile_minback", tile=other.number)),
         noise,
-        run.existing("coadd_cov", tile=number),
-        divide and not noise,
+        area.paths(lambda other: other.coverage),
+        measure,
+        p.Output_Type == "centroids_and_pixels_output",
         how,
-        run.path("tile_detect_map", tile=number),
+        run.path(searched, tile=tile.number),
+        run.path("tile_detect_map", tile=tile.number),
         run.stamp(),
     )
 
 
+def _noise(run: Run, area: Area) -> tuple[_Paths, bool]:
+    """Give the noise images, and whether to measure the noise instead."""
+    p = run.params
+    by_probability = p.use_psp_to_detect == "1" and p.Probability_Threshold is not None
+    if p.Input_Type != "snr_input" or by_probability:
+        return (), False
+    if p.use_psp_to_detect == "0":
+        paths = area.paths(lambda tile: tile.noise or _if_there(run, "tile_noise", tile.number))
+        return paths, not paths
+    if run.switched("psp_gaussnoise"):
+        return area.paths(lambda tile: run.existing("tile_psp_noise", tile=tile.number)), False
+    return (), True
+
+
+def _if_there(run: Run, product: str, number: int) -> str:
+    path = run.path(product, tile=number)
+    return path if os.path.exists(path) else ""
+
+
 def _detect(job: _Job) -> dict[str, Any]:
+    """Search a tile and its margin; gives what is found on both, in pixels of the mosaic from 0."""
     import numpy as np
     from pymopex.detection import detect
     from pymopex.noise import faint_side_noise
 
-    image, header = read_image(job.searched, dtype="f4")
-    brightness, _ = read_image(job.flux, dtype="f4")
-    coverage, _ = read_image(job.coverage, dtype="f4")
+    area = job.area
+    image, brightness = area.read(job.searched), area.read(job.flux)
+    coverage = area.read(job.coverage) if job.coverage else None
+    noise = area.read(job.noise) if job.noise else None
     bad = ~np.isfinite(image) | ~np.isfinite(brightness)
-    noise = read_image(job.noise, dtype="f4")[0] if job.noise else None
-    if job.measure_noise and not bad.all():
-        noise = faint_side_noise(image, bad)
+    if job.measure_noise:
+        noise = np.full(image.shape, np.nan) if bad.all() else faint_side_noise(image, bad)
     found = detect(image, bad, job.how, coverage=coverage, noise=noise, brightness=brightness)
-    write_image(job.target, found.labels.astype("i4"), header, job.stamp, (job.searched,))
-    names = ("x", "y", "flux", "blend_id", "blend_size")
-    return {name: np.asarray(getattr(found, name)) for name in names}
+    own = area.cut(found.labels).astype("i4")
+    write_image(job.target, own, read_header(job.source), job.stamp, (job.source,))
+    x0, y0 = area.area.x0, area.area.y0
+    table = {"x": found.x + x0, "y": found.y + y0, "flux": found.flux, "blend_id": found.blend_id}
+    if job.with_pixels:
+        y, x = np.nonzero(found.labels)
+        table |= {"label": found.labels[y, x], "px": x + x0, "py": y + y0, "value": brightness[y, x]}
+    return table
 
 
-def _merge(boxes: list, found: list[dict[str, Any]]) -> dict[str, Any]:
-    """Put the tables of the tiles together: positions on the mosaic from 1, blends numbered throughout."""
+def _merge(tiles: list[Searched], found: list[dict[str, Any]]) -> Merged:
+    from pymopex.tile_merge import merge
+
+    columns = ([table[name] for table in found] for name in ("x", "y", "blend_id"))
+    return merge([tile.box for tile in tiles], *columns)
+
+
+def _rows(found: list[dict[str, Any]], merged: Merged) -> dict[str, Any]:
+    """Give the columns of the detection table."""
     import numpy as np
 
-    parts: dict[str, list] = {name: [] for name in ("x", "y", "flux", "BlendId", "BlendSize")}
-    blends = 0
-    for box, table in zip(boxes, found, strict=True):
-        parts["x"].append(table["x"] + box.x0 + 1)
-        parts["y"].append(table["y"] + box.y0 + 1)
-        parts["flux"].append(table["flux"])
-        parts["BlendId"].append(table["blend_id"] + blends)
-        parts["BlendSize"].append(table["blend_size"])
-        blends += int(table["blend_id"].max(initial=0))
-    rows: dict[str, Any] = {name: np.concatenate(values) for name, values in parts.items()}
-    return {"srcid": np.arange(1, len(rows["x"]) + 1), **rows}
+    x, y, flux = (
+        np.concatenate([table[name] for table in found])[merged.rows] for name in ("x", "y", "flux")
+    )
+    rows = {"srcid": np.arange(1, len(merged.rows) + 1), "x": x + 1, "y": y + 1, "flux": flux}
+    return {**rows, "BlendId": merged.blend_id, "BlendSize": merged.blend_size}
 
 
-def _write_pixels(run: Run, tiles: list, jobs: list[_Job]) -> None:
-    """Write the table of all detected pixels."""
+def _pixels(found: list[dict[str, Any]], merged: Merged) -> dict[str, np.ndarray]:
+    """Give the columns of the table of all pixels of the listed sources."""
     import numpy as np
-    from pymopex import columns
 
-    rows: dict[str, list] = {"srcid": [], "x": [], "y": [], "value": []}
-    before = 0
-    for (box, _), job in zip(tiles, jobs, strict=True):
-        labels, image = read_image(job.target)[0], read_image(job.flux, dtype="f4")[0]
-        y, x = np.nonzero(labels)
-        rows["srcid"].append(labels[y, x] + before)
-        rows["x"].append(x + box.x0 + 1)
-        rows["y"].append(y + box.y0 + 1)
-        rows["value"].append(image[y, x])
-        before += int(labels.max(initial=0))
-    path = run.path("complete", list=run.params.Complete_Table_Out_Filename)
-    write_table_whole(run, path, columns.PIXELS, {name: np.concatenate(part) for name, part in rows.items()})
+    counts = [len(table["x"]) for table in found]
+    srcid = np.zeros(sum(counts), dtype=int)
+    srcid[merged.rows] = np.arange(1, len(merged.rows) + 1)
+    before = np.cumsum([0, *counts])
+    number = np.concatenate(
+        [srcid[table["label"] - 1 + start] for table, start in zip(found, before, strict=False)]
+    )
+    order = np.argsort(number, kind="stable")
+    order = order[number[order] > 0]
+    x, y, value = (np.concatenate([table[name] for table in found])[order] for name in ("px", "py", "value"))
+    return {"srcid": number[order], "x": x + 1, "y": y + 1, "value": value}

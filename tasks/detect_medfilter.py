@@ -1,4 +1,4 @@
-"""Detect MedFilter: co-added tiles minus their background."""
+"""Detect MedFilter: co-added tiles, or the one image, minus their background."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 from pymopex.kit.backgrounds import check_window, median_window
 from pymopex.kit.checking import refused
-from pymopex.kit.images import read_image, write_image
-from pymopex.kit.layers import coadd_tiles
+from pymopex.kit.images import FatalBits, FrameFiles, read_frame, read_header, write_image
+from pymopex.kit.searched import Area, area_of, searched
 from pymopex.kit.task import Run
 
 
@@ -17,11 +17,25 @@ def check(run: Run) -> list[str]:
 
 
 def run(run: Run) -> None:
-    """Write ``coadd_Tile_<n>_Image_minback.fits`` for each tile."""
-    how, stamp = median_window(run.params), run.stamp()
+    """Write ``coadd_Tile_<n>_Image_minback.fits`` for each tile, or ``<base>_minus_median_detect.fits``.
+
+    Notes
+    -----
+    Pixels of the one image that its masks make unusable are NaN in the product, and so are not searched. The
+    background of a tile is measured with a margin of two windows from its neighbours.
+    """
+    how, stamp, tiles = median_window(run.params), run.stamp(), searched(run)
+    margin = 2 * max(how.window_x, how.window_y)
     jobs = [
-        (path, run.path("tile_minback", tile=number), how, stamp)
-        for number, (_, path) in enumerate(coadd_tiles(run, "image"), 1)
+        (
+            area_of(tile, tiles, margin),
+            tile.files,
+            run.bits,
+            run.path("tile_minback", tile=tile.number),
+            how,
+            stamp,
+        )
+        for tile in tiles
     ]
     run.keep(*run.map(_filter_tile, jobs, "tiles"))
     run.note(f"{len(jobs)} tiles, windows of {how.window_x} x {how.window_y} pixels")
@@ -31,9 +45,16 @@ def _filter_tile(job: Any) -> str:
     import numpy as np
     from pymopex.background import background
 
-    source, target, how, stamp = job
-    image, header = read_image(source, dtype="f4")
-    bad = ~np.isfinite(image)
-    with refused(source):
+    area, files, bits, target, how, stamp = job
+    image = area.read(area.paths(lambda tile: tile.files.image))
+    bad = ~np.isfinite(image) | _masked(area, files, bits)
+    image[bad] = np.nan
+    with refused(files.image):
         minus = image if bad.all() else image - background(image, bad, how).astype("f4")
-    return write_image(target, minus, header, stamp, (source,))
+    return write_image(target, area.cut(minus), read_header(files.image), stamp, (files.image,))
+
+
+def _masked(area: Area, files: FrameFiles, bits: FatalBits) -> Any:
+    """Give the pixels that the masks of the one image make unusable."""
+    masked = files.dmask or files.pmask or files.rmask
+    return read_frame(files, bits, need_sigma=False).bad if masked else False

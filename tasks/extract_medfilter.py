@@ -13,5 +13,5 @@ def check(run: Run) -> list[str]:
 
 
 def run(run: Run) -> None:
-    """Write ``<base>_minus_median_extract.fits`` for each frame."""
+    """Write ``<base>_minus_median_extract.fits`` for each frame, or for the one image."""
     filter_frames(run, "minus_median_extract")

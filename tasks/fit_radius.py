@@ -6,9 +6,9 @@ import os
 from typing import Any
 
 from pymopex.kit.images import read_image
-from pymopex.kit.layers import coadd_tiles, write_table_whole
+from pymopex.kit.layers import write_table_whole
+from pymopex.kit.searched import Searched, searched
 from pymopex.kit.task import Run
-from pymopex.kit.tile_noise import noise_tile
 
 
 def run(run: Run) -> None:
@@ -34,10 +34,11 @@ def _add_columns(run: Run, path: str) -> None:
     x, y = (np.asarray(table.column(name), dtype=float) for name in ("x", "y"))
     size = np.full((len(x), 2), 3)
     ratio = _ratio(run)
-    for number, (box, tile) in enumerate(coadd_tiles(run, "image"), 1):
+    for tile in searched(run):
+        box = tile.box
         inside = (x - 0.5 >= box.x0) & (x - 0.5 < box.x1) & (y - 0.5 >= box.y0) & (y - 0.5 < box.y1)
         if inside.any():
-            image, sigma, coverage = _images(run, number, tile)
+            image, sigma, coverage = _images(tile)
             at = x[inside] - 1 - box.x0, y[inside] - 1 - box.y0
             size[inside] = np.column_stack(fit_radius(image, sigma, *at, coverage=coverage))
     size = np.maximum(3, np.ceil(size * ratio).astype(int))
@@ -55,20 +56,19 @@ def _ratio(run: Run) -> float:
     from pymopex.geometry import frame_wcs, pixel_solid_angle
     from pymopex.kit.images import read_header
 
-    grid = run.fiducial()
-    if not run.globals.IMAGE_STACK_FILE_NAME:
+    if run.single or not run.globals.IMAGE_STACK_FILE_NAME:
         return 1.0
+    grid = run.fiducial()
     header = read_header(run.frames()[0].image)
     centre = np.array([header["NAXIS1"] / 2]), np.array([header["NAXIS2"] / 2])
     frame = np.degrees(np.sqrt(pixel_solid_angle(frame_wcs(header), *centre)[0]))
     return float(abs(grid.cdelt1) / frame)
 
 
-def _images(run: Run, number: int, path: str) -> tuple[Any, Any, Any]:
+def _images(tile: Searched) -> tuple[Any, Any, Any]:
     import numpy as np
 
-    image, _ = read_image(path, dtype="f8")
-    coverage, _ = read_image(run.existing("coadd_cov", tile=number), dtype="f8")
-    noise = noise_tile(run, number)
-    sigma = read_image(noise, dtype="f8")[0] if noise else np.full(image.shape, np.nanstd(image))
+    image, _ = read_image(tile.files.image, dtype="f8")
+    coverage = read_image(tile.coverage, dtype="f8")[0] if tile.coverage else None
+    sigma = read_image(tile.noise, dtype="f8")[0] if tile.noise else np.full(image.shape, np.nanstd(image))
     return image, sigma, coverage

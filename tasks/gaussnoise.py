@@ -6,8 +6,8 @@ from typing import Any
 
 from pymopex.kit.backgrounds import check_window, median_window
 from pymopex.kit.checking import refused
-from pymopex.kit.images import read_image, write_image
-from pymopex.kit.layers import coadd_tiles
+from pymopex.kit.images import read_header, write_image
+from pymopex.kit.searched import area_of, searched
 from pymopex.kit.task import Run
 
 
@@ -17,13 +17,19 @@ def check(run: Run) -> list[str]:
 
 
 def run(run: Run) -> None:
-    """Write ``coadd_Tile_<n>_Image_noise.fits`` for each background-subtracted tile."""
-    how, stamp = median_window(run.params), run.stamp()
-    numbers = range(1, len(coadd_tiles(run, "image")) + 1)
-    jobs = [
-        (run.existing("tile_minback", tile=number), run.path("tile_noise", tile=number), how, stamp)
-        for number in numbers
-    ]
+    """Write ``coadd_Tile_<n>_Image_noise.fits`` for each background-subtracted tile, or ``<base>_noise.fits``."""
+    map_noises(run, "tile_minback", "tile_noise")
+
+
+def map_noises(run: Run, source: str, target: str) -> None:
+    """Measure the noise of a product of each image that is searched, whole windows at the borders of tiles too."""
+    how, stamp, tiles = median_window(run.params), run.stamp(), searched(run)
+    jobs = []
+    for tile in tiles:
+        area = area_of(tile, tiles, max(how.window_x, how.window_y) // 2)
+        paths = area.paths(lambda other: run.existing(source, tile=other.number))
+        own = run.path(source, tile=tile.number)
+        jobs.append((area, paths, own, run.path(target, tile=tile.number), how, stamp))
     run.keep(*run.map(map_noise, jobs, "tiles"))
     run.note(f"{len(jobs)} tiles, windows of {how.window_x} x {how.window_y} pixels")
 
@@ -33,9 +39,9 @@ def map_noise(job: Any) -> str:
     import numpy as np
     from pymopex.noise import gaussian_noise
 
-    source, target, how, stamp = job
-    image, header = read_image(source, dtype="f4")
+    area, paths, source, target, how, stamp = job
+    image = area.read(paths)
     bad = ~np.isfinite(image)
     with refused(source):
         noise = np.full(image.shape, np.nan) if bad.all() else gaussian_noise(image, bad, how)
-    return write_image(target, noise.astype("f4"), header, stamp, (source,))
+    return write_image(target, area.cut(noise).astype("f4"), read_header(source), stamp, (source,))

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
+from pymopex.kit.coadding import average
 from pymopex.kit.images import read_header, write_image
-from pymopex.kit.interpolate import InterpolationJob, interpolate_frame, layer_header
-from pymopex.kit.layers import Layer, best_layers, on_tile, stack
+from pymopex.kit.interpolate import InterpolationJob, interpolate_frame, layer_header, method_of
+from pymopex.kit.layers import Layer, best_layers
 from pymopex.kit.task import Run
-
-_TILE = 1000  # pixels
 
 
 def run(run: Run) -> None:
@@ -32,12 +31,7 @@ def run(run: Run) -> None:
 
 
 def _job(run: Run, layer: Layer, grid) -> InterpolationJob:
-    from pymopex.interpolation import Interpolation
-
-    header = read_header(layer.data)
-    how = Interpolation(
-        header["INTERP_M"], header["FINERES"], header["DRIZ_FAC"], header["GRID_RAT"], header["ALPHA"]
-    )
+    how = method_of(read_header(layer.data))
     base = layer.files.base
     image = run.existing("arraycorr", base=base)
     rmask = run.path("rmask", base=base) if run.settings.triggered("mosaic_reinterp") else layer.files.rmask
@@ -47,21 +41,16 @@ def _job(run: Run, layer: Layer, grid) -> InterpolationJob:
     part = run.path("arraycorr", base=f"interp_{base}")
     covg = run.path("arraycorr", base=f"interp_{base}_covg")
     refined = run.params.USE_REFINED_POINTING
-    return InterpolationJob(files, run.bits, grid, refined, how, part, covg, "", run.stamp())
+    return InterpolationJob(
+        files, run.bits, grid, refined, how, part, covg, "", run.stamp(), as_brightness=True
+    )
 
 
 def _coadd(run: Run, grid, corrected: list[Layer]) -> str:
-    import numpy as np
     from astropy.io import fits
-    from pymopex.coadd import coadd
     from pymopex.geometry import Box
-    from pymopex.tiling import tiles
 
-    image = np.full(grid.shape, np.nan, dtype=np.float32)
-    for tile in tiles(grid.naxis1, grid.naxis2, _TILE, _TILE):
-        part = on_tile(corrected, tile)
-        if part:
-            image[tile.slices] = coadd(stack(part, tile, need_sigma=False), want_std=False).image
+    image = average(grid, corrected)
     header = layer_header(fits.Header(), grid, Box(0, 0, grid.naxis1, grid.naxis2))
     header["BUNIT"] = ("", "factor on the flux of blue sources")
     return write_image(run.path("mosaic_arraycorr"), image, header, run.stamp())

@@ -4,112 +4,112 @@ from __future__ import annotations
 
 from typing import Any
 
+from pymopex.kit.coadding import (
+    CoaddJob,
+    coadd_boxes,
+    coadd_tile,
+    header_number,
+    parts,
+    time_key,
+    write_tile_tables,
+)
 from pymopex.kit.errors import InputError
-from pymopex.kit.files import write_text
-from pymopex.kit.images import read_header, write_image
-from pymopex.kit.interpolate import layer_header
-from pymopex.kit.layers import best_layers, on_tile, stack, tile_boxes, tile_rows, write_table_whole
+from pymopex.kit.interpolate import method_of
+from pymopex.kit.layers import Layer, best_layers, frame_map, on_tile, problems_of_coverage
 from pymopex.kit.lists import write_list
 from pymopex.kit.task import Run
 
-_PARTS = ("image", "cov", "unc", "std", "exposure")
+_RADII = (1, 2, 3, 5, 10)  # pixels, of the apertures whose noise the header tells
 
 
 def check(run: Run) -> list[str]:
-    """Name weights that nothing is known of."""
+    """Name weights and variances that nothing is known of."""
     p = run.params
-    if p.sigma_weighted_coadd and not (p.SIGMALIST_FILE_NAME and p.have_uncertainties):
-        return [f"{p.origin('sigma_weighted_coadd')}: sigma_weighted_coadd = 1: no uncertainties are given"]
-    return []
+    problems = problems_of_coverage(run)
+    if run.has_uncertainties:
+        return problems
+    keys = ("sigma_weighted_coadd", "create_var_mosaic")
+    return problems + [
+        f"{p.origin(key)}: {key} = 1: no uncertainties are given" for key in keys if getattr(p, key)
+    ]
 
 
 def run(run: Run) -> None:
-    """Write the tiles ``coadd_Tile_<n>_Image.fits`` and their companions, tables and lists."""
-    from pymopex import columns
+    """Write the tiles ``coadd_Tile_<n>_Image.fits`` and their companions, tables and lists.
 
+    Notes
+    -----
+    Median, absolute-minimum and trimmed mosaics take no weights of exposure time. With ``Epoch_Gap`` the frames are
+    cut into epochs wherever the time between one and the next (``MJD_OBS``) is longer, and the first and the last
+    epoch get a mosaic each.
+
+    Tiles of the variance have the factor ``NOISECOR`` in the header: the noise of the sum over a large aperture is
+    the root of the sum of the variances of its pixels times this; ``NCOR_R01`` and so on are the factors for
+    apertures of a radius of 1, 2, 3, 5 and 10 pixels. They hold for frames at all phases of a pixel
+    (Fruchter & Hook 2002, PASP 114, 144, eqs. 9 and 10).
+    """
     p, grid, chosen = run.params, run.fiducial(), best_layers(run)
     if not chosen:
         raise InputError(f"{run.fiducial_path()}: none of the frames lies on this fiducial frame")
-    boxes = tile_boxes(run, "TILEMAX_X", "TILEMAX_Y")
-    wanted = _wanted(run)
-    time_key = p.INTEG_TIME_KWD if p.USE_INT_TIME_KWD else ""
+    boxes, wanted = coadd_boxes(run), parts(run)
+    epochs = _epochs(run, chosen) if "epoch1" in wanted else ()
+    if not epochs:
+        wanted = [part for part in wanted if not part.startswith("epoch")]
+    settings: dict[str, Any] = {
+        "time_key": time_key(p),
+        "sigma_weighted": p.sigma_weighted_coadd,
+        "trim": p.Trim_Fraction,
+        "epochs": epochs,
+        "cards": _noise_cards(run, chosen[0], grid) if "var" in wanted else (),
+    }
     jobs = []
     for number, box in enumerate(boxes, 1):
         paths = {part: run.path(f"coadd_{part}", tile=number) for part in wanted}
-        jobs.append((box, on_tile(chosen, box), paths, grid, time_key, p.sigma_weighted_coadd, run.stamp()))
-    for written in run.map(_coadd, jobs, "tiles"):
+        jobs.append(CoaddJob(box, tuple(on_tile(chosen, box)), paths, grid, run.stamp(), **settings))
+    for written in run.map(coadd_tile, jobs, "tiles"):
         run.keep(*written)
-    tiles = [(box, run.path("coadd_image", tile=number)) for number, box in enumerate(boxes, 1)]
-    write_table_whole(run, run.path("coadd_tiles"), columns.TILES, tile_rows(tiles))
-    _write_lists(run, [job[1] for job in jobs], wanted)
+    _write_tables(run, jobs, wanted)
     run.note(f"{len(chosen)} frames on {len(boxes)} tiles")
 
 
-def _wanted(run: Run) -> list[str]:
-    p = run.params
-    have = all(files.sigma for files in run.frames())
-    switches = (True, True, p.create_unc_mosaic and have, p.create_std_mosaic, p.USE_INT_TIME_KWD)
-    return [part for part, on in zip(_PARTS, switches, strict=True) if on]
-
-
-def _write_lists(run: Run, members: list, wanted: list[str]) -> None:
-    lines = [
-        f"{n} {len(part)} {' '.join(str(layer.files.index) for layer in part)}"
-        for n, part in enumerate(members, 1)
-    ]
-    write_text(run.path("coadd_tile_bcd"), "\n".join(lines) + "\n")
-    run.keep(run.path("coadd_tile_bcd"))
-    numbers = range(1, len(members) + 1)
+def _write_tables(run: Run, jobs: list[CoaddJob], wanted: list[str]) -> None:
+    frames = [job.layers for job in jobs]
+    for part, name in (("image", "coadd"), ("median", "coadd_median")):
+        if part in wanted:
+            tiles = [(job.box, job.paths[part]) for job in jobs]
+            write_tile_tables(run, f"{name}_tiles", f"{name}_tile_bcd", tiles, frames)
     for product, part in (
         ("coadd_tiles_list", "image"),
         ("coadd_cov_list", "cov"),
         ("coadd_unc_list", "unc"),
     ):
         if part in wanted:
-            write_list(run.path(product), [run.path(f"coadd_{part}", tile=n) for n in numbers])
+            write_list(run.path(product), [job.paths[part] for job in jobs])
             run.keep(run.path(product))
 
 
-def _coadd(job: Any) -> list[str]:
-    import numpy as np
-    from astropy.io import fits
-    from pymopex.coadd import coadd
+def _noise_cards(run: Run, layer: Layer, grid: Any) -> tuple[tuple[str, float, str], ...]:
+    from pymopex.kit.images import read_header
+    from pymopex.variance import noise_correlation
 
-    tile, chosen, paths, grid, time_key, sigma_weighted, stamp = job
-    first = read_header(chosen[0].data) if chosen else fits.Header()
-    header = layer_header(first, grid, tile)
-    if not chosen:
-        zero, nothing = np.zeros(tile.shape, "f4"), np.full(tile.shape, np.nan, "f4")
-        images = {part: zero if part in ("cov", "exposure") else nothing for part in paths}
-    else:
-        weights = _exposures(chosen, time_key) if time_key else None
-        result = coadd(
-            stack(chosen, tile), weights=weights, sigma_weighted=sigma_weighted, want_std="std" in paths
-        )
-        images = {
-            "image": result.image,
-            "cov": result.coverage,
-            "unc": result.uncertainty,
-            "std": result.std,
-            "exposure": result.exposure,
-        }
-    return [write_image(path, images[part], header, stamp) for part, path in paths.items()]
+    placed = frame_map(layer.files, grid, run.params.USE_REFINED_POINTING)
+    assert placed is not None  # it has been interpolated
+    noise = noise_correlation(placed, method_of(read_header(layer.data)))
+    large = ("NOISECOR", round(noise.large, 4), "noise of large aperture / root sum of variances")
+    radii = [(f"NCOR_R{r:02d}", round(noise.aperture(r), 4), f"the same, radius {r} pixel") for r in _RADII]
+    return (large, *radii)
 
 
-def _exposures(chosen: list, key: str) -> Any:
-    import numpy as np
-
-    times = []
-    for layer in chosen:
-        header = read_header(layer.files.image)
-        if key not in header:
-            raise InputError(f"{layer.files.image}: no {key} in the header (INTEG_TIME_KWD)")
-        try:
-            times.append(float(header[key]))
-        except (TypeError, ValueError):
-            times.append(0.0)
-        if not times[-1] > 0:
-            raise InputError(
-                f"{layer.files.image}: {key} = {header[key]} is no exposure time (INTEG_TIME_KWD)"
-            )
-    return np.array(times)
+def _epochs(run: Run, chosen: list[Layer]) -> tuple[frozenset[int], ...]:
+    """Give the indices of the frames of the first and of the last epoch; nothing if there is one epoch."""
+    times = sorted(
+        (header_number(layer.files.image, "MJD_OBS", "Epoch_Gap"), layer.files.index) for layer in chosen
+    )
+    gap = run.params.Epoch_Gap
+    cuts = [i for i in range(1, len(times)) if times[i][0] - times[i - 1][0] > gap]
+    if not cuts:
+        run.note(f"Warning: no two frames in a row are more than {gap:g} days apart: no mosaics of epochs")
+        return ()
+    first, last = times[: cuts[0]], times[cuts[-1] :]
+    run.note(f"{len(cuts) + 1} epochs; {len(first)} frames in the first, {len(last)} in the last")
+    return frozenset(index for _, index in first), frozenset(index for _, index in last)

@@ -113,6 +113,8 @@ def _mask_frame(job: _Job) -> tuple[int, ...]:
         radhit = (read_image(job.files.dmask)[0].astype(np.int64) >> job.radhit_bit) & 1 > 0
     fractions = _fractions(job) if job.layer is not None else (None, None, None)
     mask = compose_rmask(radhit, *fractions, job.how.rm_thresh, shape=shape)
+    if job.files.rmask:
+        mask |= read_image(job.files.rmask)[0].astype(mask.dtype)  # left out by the second pass too
     write_image(job.target, mask, header, job.stamp, (job.files.image,))
     bits = [int(np.count_nonzero(mask & (1 << bit))) for bit in range(4)]
     return mask.size, *bits, int(np.count_nonzero(mask))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class _Job:
+class SubtractJob:
+    """One image: its files, the sources, the PRFs, and where the images without and of the sources go."""
+
     files: FrameFiles
     ra: np.ndarray
     dec: np.ndarray
@@ -46,9 +49,9 @@ def run(run: Run) -> None:
     ra, dec, flux = _sources(run)
     p, table = run.params, save_table(run, "residual_prf_table")
     samples = p.PRF_ResampleX_Factor
-    outer = _reach(run)
+    outer = reach(run)
     jobs = [
-        _Job(
+        SubtractJob(
             files,
             ra,
             dec,
@@ -63,7 +66,7 @@ def run(run: Run) -> None:
         )
         for files in run.frames()
     ]
-    counts = run.map(_subtract, jobs)
+    counts = run.map(subtract_sources, jobs)
     for product, paths in (
         ("residual_list", [job.residual for job in jobs if job.residual]),
         ("pointsource_list", [job.pointsource for job in jobs if job.pointsource]),
@@ -74,7 +77,7 @@ def run(run: Run) -> None:
     run.note(f"{len(flux)} sources, {sum(counts) / len(jobs):.1f} a frame, {len(jobs)} frames")
 
 
-def _reach(run: Run) -> float | None:
+def reach(run: Run) -> float | None:
     """Give the radius at which the PRF is cut: of the parameters that cut it, the smallest."""
     p = run.params
     sizes = [p.PS_Image_Xsize, p.PS_Image_Ysize]
@@ -86,9 +89,6 @@ def _reach(run: Run) -> float | None:
 def _sources(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     import os
 
-    import numpy as np
-    from pymopex.kit.ipac import read_table
-
     p = run.params
     path = p.EXTRACTION_TABLE or next(
         (run.path(name) for name in ("extract", "extract_raw") if os.path.exists(run.path(name))), ""
@@ -97,7 +97,43 @@ def _sources(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         raise InputError(
             "EXTRACTION_TABLE: no table of sources is given (-E), and there is no extract.tbl here"
         )
-    table = read_table(path)
+    return columns_of(run, path, _from_frame(run))
+
+
+def _from_frame(run: Run) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Turn pixels of the fiducial frame into positions on the sky."""
+    from pymopex.kit.searched import PixelGrid
+
+    def to_sky(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        frame = run.fiducial("fif")
+        return PixelGrid(frame.wcs(), frame.shape, 0.0).to_sky(x, y)
+
+    return to_sky
+
+
+def columns_of(
+    run: Run, path: str, to_sky: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Read right ascension, declination and flux of all sources of a table.
+
+    Parameters
+    ----------
+    run : Run
+        The task at work; its parameters name the columns.
+    path : str
+        The table.
+    to_sky : callable
+        Turns pixels, from 1, into degrees, for a table of pixels.
+
+    Raises
+    ------
+    InputError
+        A column is missing.
+    """
+    import numpy as np
+    from pymopex.kit.ipac import read_table
+
+    p, table = run.params, read_table(path)
     try:
         first, second, flux = (
             np.asarray(table.column(name), dtype=float)
@@ -106,12 +142,12 @@ def _sources(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     except KeyError as problem:
         raise InputError(f"{path}: {problem}") from None
     if not p.Input_RA_Dec and len(first):
-        sky = run.fiducial("fif").wcs().all_pix2world(np.column_stack([first, second]), 1)
-        first, second = sky[:, 0], sky[:, 1]
+        first, second = to_sky(first, second)
     return first, second, flux
 
 
-def _subtract(job: _Job) -> int:
+def subtract_sources(job: SubtractJob) -> int:
+    """Write the images of a job; gives the number of sources on it."""
     import numpy as np
     from pymopex.fit_data import place_sources
     from pymopex.geometry import frame_wcs, pixel_solid_angle
@@ -122,13 +158,14 @@ def _subtract(job: _Job) -> int:
     data, header = read_image(job.files.image, dtype=np.float32)
     table, where, _ = load_table(job.table)
     wcs = frame_wcs(header, refined=job.refined)
-    near = near_frame(wcs, data.shape, job.ra, job.dec)
+    near = near_frame(wcs, data.shape, job.ra, job.dec, max(20.0, *table.half_size))
     model, used = np.zeros(data.shape), 0
     if near.size:
         x, y, _ = place_sources(wcs, job.ra[near], job.dec[near])
         scale = 1 / np.asarray(ujy_per_mjysr(pixel_solid_angle(wcs, x, y)))
-        cuts = {"hole_radius": job.hole, "outer_radius": job.outer}
-        model = render(x, y, job.flux[near] * scale, where.index_at(x, y), table, data.shape, **cuts)
+        prf, mix = where.mix_at(x, y)
+        cuts = {"mix": mix, "hole_radius": job.hole, "outer_radius": job.outer}
+        model = render(x, y, job.flux[near] * scale, prf, table, data.shape, **cuts)
         inside = (x > -0.5) & (y > -0.5) & (x < data.shape[1] - 0.5) & (y < data.shape[0] - 0.5)
         used = int(inside.sum())
     if job.residual:

@@ -55,8 +55,8 @@ def _frame_files(run: Run, sim: Any, pointing: Any) -> tuple[str, ...]:
     return (*(run.path("simulated", base=base) for base in bases), run.path("true_hits", base=bases[0]))
 
 
-def _simulate(job: tuple[Any, int, tuple[str, ...], Stamp]) -> tuple[float, Any, Any]:
-    """Simulate and write one frame; gives its offset, the stars on it, and the saturated ones."""
+def _simulate(job: tuple[Any, int, tuple[str, ...], Stamp]) -> tuple[tuple[float, ...], Any, Any]:
+    """Simulate and write one frame; gives its offset and slopes, the stars on it, and the saturated ones."""
     from pymopex.simulation import simulate_frame
 
     sim, index, files, stamp = job
@@ -66,7 +66,7 @@ def _simulate(job: tuple[Any, int, tuple[str, ...], Stamp]) -> tuple[float, Any,
     images = (frame.data, frame.sigma, frame.mask, frame.hits)
     for path, image in zip(files, images, strict=True):
         write_image(path, image, mask_header if image is frame.mask else frame.header, stamp)
-    return frame.offset, frame.inside, frame.saturated
+    return (frame.offset, *frame.slopes), frame.inside, frame.saturated
 
 
 def _write_lists(run: Run, frames: list[tuple[str, ...]]) -> None:
@@ -114,7 +114,7 @@ def _prf_header(channel: int, column: int, row: int) -> Any:
 
 
 def _write_truth(
-    run: Run, sim: Any, frames: list[tuple[str, ...]], found: list[tuple[float, Any, Any]]
+    run: Run, sim: Any, frames: list[tuple[str, ...]], found: list[tuple[tuple[float, ...], Any, Any]]
 ) -> None:
     import numpy as np
     from pymopex import columns
@@ -123,7 +123,7 @@ def _write_truth(
 
     sky = stars(sim)
     n = sky.flux.size
-    offsets, inside, saturated = zip(*found, strict=True)
+    planes, inside, saturated = zip(*found, strict=True)
     seen, full = (np.bincount(np.concatenate(which), minlength=n) for which in (inside, saturated))
     table = {
         "id": np.arange(1, n + 1),
@@ -133,7 +133,8 @@ def _write_truth(
     }
     write_table_whole(run, run.path("true_sources"), columns.TRUTH_SOURCES, table)
     names = [os.path.basename(files[0]) for files in frames]
-    table = {"index": np.arange(1, len(names) + 1), "file": names, "offset": np.array(offsets)}
+    added = dict(zip(("offset", "slope_x", "slope_y"), np.array(planes).T, strict=True))
+    table = {"index": np.arange(1, len(names) + 1), "file": names, **added}
     write_table_whole(run, run.path("true_offsets"), columns.TRUTH_OFFSETS, table)
     side = sim.size * sim.pixel / 60
     run.note(f"{len(frames)} frames of {sim.camera.name} {sim.camera.channel}, {side:.2f} arcmin on a side")

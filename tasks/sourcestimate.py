@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from pymopex.kit.checking import problems_of_settings
 from pymopex.kit.layers import write_table_whole
-from pymopex.kit.prfs import check_prfs, save_table
+from pymopex.kit.prfs import check_prfs, save_map, save_table
+from pymopex.kit.searched import pixel_grid
 from pymopex.kit.task import Run
+from pymopex.kit.user_list import check_user_list, positions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,15 +31,19 @@ _BLOCK = 400  # sources of a block: enough that reading the frames again for eac
 
 def check(run: Run) -> list[str]:
     """Name missing PRFs, and boxes and recipes that contradict each other."""
-    p, problems = run.params, check_prfs(run)
+    p, problems = run.params, check_prfs(run) + check_user_list(run)
     if (p.Fitting_Area_X is None) != (p.Fitting_Area_Y is None):
         problems.append("SOURCESTIMATE.Fitting_Area_X and Fitting_Area_Y must be given together")
-    if p.Fitting_Area_X is None and not run.settings.triggered("fit_radius"):
+    if p.Fitting_Area_X is None and run.user_list:
+        run.settings.warnings.append(
+            "SOURCESTIMATE.Fitting_Area_X/Y are not given: the user list must have the columns FitX and FitY"
+        )
+    elif p.Fitting_Area_X is None and not run.settings.triggered("fit_radius"):
         problems.append(
             f"{run.settings.namelist.path}: SOURCESTIMATE.Fitting_Area_X/Y are not given and Fit Radius "
             "(run_fit_radius) is off; the fit needs one of them"
         )
-    if not p.SIGMALIST_FILE_NAME:
+    if not run.has_uncertainties:
         run.settings.warnings.append(
             "no uncertainties are given: all pixels are fitted with weight 1, chi2 means nothing"
         )
@@ -53,6 +62,7 @@ class _Sources:
     flux: np.ndarray
     group: np.ndarray
     fit_size: np.ndarray
+    bright: np.ndarray
 
 
 def run(run: Run) -> None:
@@ -63,41 +73,81 @@ def run(run: Run) -> None:
     The detections are grouped (by blend, or by ``Angular_Distance``) and each group is fitted in all frames that
     hold it, in a box round each source. From the second pass on, all other sources are subtracted first, and the
     places in the frames are computed anew at the fitted positions with the full WCS. Fluxes use the solid angle of
-    the pixel at the source's place in each frame. References: MOPEX User's Guide, section 8.6.
+    the pixel at the source's place in each frame. Of one image the table is ``<base>_extract_raw.tbl``, and the
+    image is the one frame.
+
+    With ``Write_HDF5`` the flux of each source in each frame alone, at the place of the fit of all frames and with the
+    other sources taken off, goes to ``extract.h5`` (with its catalogue and the frames), and so does the step of the
+    position in that frame.
+
+    Rows of a user list whose place no frame holds are left out, and counted in the log. The others are grouped by
+    ``Angular_Distance``, or by the blends of an edited detection table. None is dropped for running to the place of
+    another, and ``MaxShift_X`` and ``MaxShift_Y`` do not bound the fit but mark it with the letter O. With
+    ``Fixed_Positions`` the positions stay, and so their uncertainties are 0.
+
+    References: MOPEX User's Guide, section 8.6.
     """
     from pymopex import columns
     from pymopex.kit.fit_rows import table_rows
 
     sources = _detections(run)
     table = save_table(run)
+    if run.single:
+        save_map(run)
     found: list[Fitted] = []
-    for number in range(1, run.params.Fit_Passes + 1):
-        found = _fit_pass(run, sources, table)
-        if number < run.params.Fit_Passes:
-            _take_over(sources, found)
-            _merge_twins(run, sources)
-    rows = table_rows(run, sources, found)
-    spec = columns.extract_columns(background=run.params.Background_Fit)
-    keywords = [("real", "Conversion", f"{_conversion(run):.8f}")]
-    write_table_whole(run, run.path("extract_raw"), spec, rows, keywords)
-    _report(run, rows, found)
+    with _folder_of_curves(run) as folder:
+        for number in range(1, run.params.Fit_Passes + 1):
+            last = number == run.params.Fit_Passes
+            found = _fit_pass(run, sources, table, folder if last else "")
+            if not last:
+                _take_over(sources, found)
+                _widen(run, sources, found)
+                if not run.user_list and not run.params.Fixed_Positions:
+                    _merge_twins(run, sources)
+                    _drop_in_wings(run, sources, table)
+        rows = table_rows(run, sources, found)
+        spec = columns.extract_columns(background=run.params.Background_Fit)
+        keywords = [("real", "Conversion", f"{_conversion(run):.8f}")]
+        write_table_whole(run, run.path("extract_raw"), spec, rows, keywords)
+        if folder:
+            _write_measurements(run, spec, rows, folder)
+    _report(run, rows, found, len(sources.ra))
+
+
+@contextmanager
+def _folder_of_curves(run: Run) -> Iterator[str]:
+    """Make a folder for the measurements of the jobs, which is gone in the end; an empty name if none are wanted."""
+    if run.single or not run.params.Write_HDF5:
+        yield ""
+        return
+    with tempfile.TemporaryDirectory(prefix=".curves_", dir=run.globals.OUTPUT_DIR) as folder:
+        yield folder
+
+
+def _write_measurements(run: Run, spec: Any, rows: dict[str, Any], folder: str) -> None:
+    from pymopex.kit.catalogues import Catalogue, provenance
+    from pymopex.kit.measurements import write_measurements
+
+    values = {column.name: rows[column.name] for column in spec}
+    parts = [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
+    catalogue = Catalogue(spec, values, {"Conversion": _conversion(run)}, provenance(run))
+    write_measurements(run, catalogue, rows["key"], parts)
 
 
 def _detections(run: Run) -> _Sources:
     """Read the detections and group them."""
     import numpy as np
     from pymopex.grouping import group_by_distance, group_by_label
-    from pymopex.kit.ipac import read_table
 
-    p, grid = run.params, run.fiducial("mosaic_fif" if os.path.exists(run.path("mosaic_fif")) else "fif")
-    table = read_table(run.existing("detect"))
-    x, y = (np.asarray(table.column(name), dtype=float) for name in ("x", "y"))
-    sky = grid.wcs().all_pix2world(np.column_stack([x, y]), 1) if len(x) else np.zeros((0, 2))
+    p, grid = run.params, pixel_grid(run)
+    at = positions(run, grid)
+    x, y = at.x, at.y
+    blend = next((name for name in ("BlendId", "deblend_id") if at.has(name)), "")
     if p.Angular_Distance is not None:
-        link = p.Angular_Distance / (3600 * abs(grid.cdelt1))
-        groups = group_by_distance(x, y, link, p.Max_Group_Size)
-    elif "blendid" in {name.casefold() for name in table.columns}:
-        groups = group_by_label(x, y, np.asarray(table.column("BlendId")), p.Max_Group_Size)
+        x, y = (np.nan_to_num(v, nan=-1e9) for v in (x, y))
+        groups = group_by_distance(x, y, p.Angular_Distance / (3600 * grid.side), p.Max_Group_Size)
+    elif blend:
+        groups = group_by_label(x, y, np.asarray(at.table.column(blend)), p.Max_Group_Size)
     else:
         groups = group_by_distance(x, y, 0.0, 1)
     if groups.n_split:
@@ -107,13 +157,14 @@ def _detections(run: Run) -> _Sources:
     if p.Fitting_Area_X is not None:
         size = np.tile([p.Fitting_Area_X, p.Fitting_Area_Y], (len(x), 1))
     else:
-        size = np.column_stack([table.column("FitX"), table.column("FitY")]).astype(int)
-    detid = np.asarray(table.column("srcid"), dtype=int)
-    ra, dec = sky[:, 0].copy(), sky[:, 1].copy()
-    return _Sources(detid, ra, dec, ra.copy(), dec.copy(), np.zeros(len(x)), groups.number, size)
+        size = np.column_stack([at.table.column("FitX"), at.table.column("FitY")]).astype(int)
+    ra, dec = np.array(at.ra), np.array(at.dec)
+    nothing = np.zeros(len(x))
+    start = ra.copy(), dec.copy()
+    return _Sources(at.detid, ra, dec, *start, nothing, groups.number, size, nothing.astype(bool))
 
 
-def _fit_pass(run: Run, sources: _Sources, table: str) -> list[Fitted]:
+def _fit_pass(run: Run, sources: _Sources, table: str, folder: str = "") -> list[Fitted]:
     from pymopex.grouping import blocks
     from pymopex.kit.fit_blocks import FitJob, fit_block
 
@@ -138,8 +189,12 @@ def _fit_pass(run: Run, sources: _Sources, table: str) -> list[Fitted]:
             run.params.Robust_Sigma if run.params.Robust_Fit else 0.0,
             table,
             images,
+            saturation=run.params.Saturation_Level,
+            bright=sources.bright,
+            hole=run.params.Bright_Hole,
+            curves=os.path.join(folder, f"{number:06d}.npy") if folder else "",
         )
-        for members in blocks(sources.ra, sources.dec, sources.group, count)
+        for number, members in enumerate(blocks(sources.ra, sources.dec, sources.group, count))
     ]
     return [fitted for part in run.map(fit_block, jobs, "blocks of sources") for fitted in part]
 
@@ -155,7 +210,9 @@ def _settings(run: Run) -> Any:
         chi2_improvement=p.Chi2_Improvement,
         max_iterations=p.Max_N_Iteration,
         ftol=p.MinimizeFtolSuccess or 1e-9,
-        max_shift=max(p.MaxShift_X or 0, p.MaxShift_Y or 0) or None,
+        fixed_positions=p.Fixed_Positions,
+        residual_sigma=p.Residual_Sigma if p.Detect_Residual else None,
+        max_shift=None if run.user_list else max(p.MaxShift_X or 0, p.MaxShift_Y or 0) or None,
     )
 
 
@@ -189,10 +246,68 @@ def _merge_twins(run: Run, sources: _Sources) -> None:
     pairs = cKDTree(points).query_pairs(_TWINS, output_type="ndarray")
     fainter = {int(a if sources.flux[a] < sources.flux[b] else b) for a, b in pairs}
     if fainter:
-        keep = np.array([i not in fainter for i in range(len(sources.ra))])
-        for name in ("detid", "ra", "dec", "start_ra", "start_dec", "flux", "group", "fit_size"):
-            setattr(sources, name, getattr(sources, name)[keep])
+        _keep(sources, np.array([i not in fainter for i in range(len(sources.ra))]))
         run.note(f"{len(fainter)} detections ran to the place of a brighter one and were dropped")
+
+
+def _keep(sources: _Sources, which: np.ndarray) -> None:
+    for column in fields(sources):
+        setattr(sources, column.name, getattr(sources, column.name)[which])
+
+
+def _widen(run: Run, sources: _Sources, found: list[Fitted]) -> None:
+    """Mark the sources whose core is masked, or whose whole box is, and give them the box for bright ones."""
+    import numpy as np
+
+    sources.bright[:] = True
+    for fitted in found:
+        sources.bright[fitted.members] = fitted.masked
+    if run.params.Bright_Fitting_Area:
+        side = np.maximum(sources.fit_size, run.params.Bright_Fitting_Area)
+        sources.fit_size = np.where(sources.bright[:, None], side, sources.fit_size)
+
+
+def _drop_in_wings(run: Run, sources: _Sources, table: str) -> None:
+    """Drop sources that an error of the PRF of a brighter neighbour may make.
+
+    Notes
+    -----
+    Such a source has less flux than ``Wing_Tolerance`` times that which the wing of the neighbour has there: the
+    neighbour's flux times its PRF at the distance over the peak of the PRF.
+    """
+    import numpy as np
+    from pymopex.kit.fit_rows import frame_pixel
+    from pymopex.kit.prfs import load_table
+    from scipy.spatial import cKDTree
+
+    tolerance = run.params.Wing_Tolerance
+    bright = np.flatnonzero(sources.flux > 0)
+    if not tolerance or len(bright) < 2:
+        return
+    prfs, scale = load_table(table)[0], frame_pixel(run)
+    across = np.cos(np.radians(sources.dec.mean()))
+    east = (sources.ra - sources.ra[0] + 180) % 360 - 180
+    points = np.column_stack([east * across, sources.dec - sources.dec[0]])[bright] * 3600 / scale
+    pairs = cKDTree(points).query_pairs(min(prfs.half_size), output_type="ndarray")
+    flux = sources.flux[bright]
+    faint, strong = (
+        np.where(flux[pairs[:, 0]] < flux[pairs[:, 1]], *order) for order in (pairs.T, pairs.T[::-1])
+    )
+    distance = np.hypot(*(points[faint] - points[strong]).T)
+    wing = np.mean([prfs.evaluate(*at)[0] for at in _round(distance)], axis=0)
+    peak = prfs.evaluate(np.zeros(1), np.zeros(1))[0]
+    lost = np.unique(bright[faint[flux[faint] < tolerance * flux[strong] * wing / peak]])
+    if len(lost):
+        _keep(sources, ~np.isin(np.arange(len(sources.ra)), lost))
+        run.note(f"{len(lost)} detections in the wings of brighter ones were dropped (Wing_Tolerance)")
+
+
+def _round(distance: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Give offsets in eight directions."""
+    import numpy as np
+
+    for angle in np.arange(8) * np.pi / 4:
+        yield distance * np.cos(angle), distance * np.sin(angle)
 
 
 _TWINS = 0.6  # arcsec, half a pixel of IRAC
@@ -204,12 +319,12 @@ def _conversion(run: Run) -> float:
     from pymopex.geometry import pixel_solid_angle
     from pymopex.units import ujy_per_mjysr
 
-    grid = run.fiducial("mosaic_fif" if os.path.exists(run.path("mosaic_fif")) else "fif")
-    centre = np.array([(grid.naxis1 - 1) / 2]), np.array([(grid.naxis2 - 1) / 2])
-    return float(ujy_per_mjysr(pixel_solid_angle(grid.wcs(), *centre))[0])
+    grid = pixel_grid(run)
+    centre = np.array([(grid.shape[1] - 1) / 2]), np.array([(grid.shape[0] - 1) / 2])
+    return float(ujy_per_mjysr(pixel_solid_angle(grid.wcs, *centre))[0])
 
 
-def _report(run: Run, rows: dict[str, Any], found: list[Fitted]) -> None:
+def _report(run: Run, rows: dict[str, Any], found: list[Fitted], wanted: int) -> None:
     import numpy as np
 
     status, chi = np.asarray(rows["status"]), np.asarray(rows["chi2/dof"], dtype=float)
@@ -217,5 +332,8 @@ def _report(run: Run, rows: dict[str, Any], found: list[Fitted]) -> None:
     dropped = sum(fitted.dropped for fitted in found)
     middle = f"{np.nanmedian(chi[good]):.3f}" if good.any() else "none"
     run.note(f"{len(status)} sources fitted, {int(good.sum())} successfully; median chi2/dof {middle}")
+    left_out = wanted - len(np.unique(rows["detid"]))
+    if left_out:
+        run.note(f"{left_out} sources left out: off the frames, at their edge, or without good pixels")
     if dropped:
         run.note(f"{dropped} pixels dropped as hits that no mask holds (Robust_Fit)")

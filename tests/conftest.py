@@ -24,8 +24,10 @@ _PRF = tuple(
     for key in ("PRF_ResampleX_Factor=20", "PRF_ResampleY_Factor=20", "Normalization_Radius=200")
 )
 _ALSO = (
+    *("run_fix_coverage=1", "run_mosaic_medfilter=1"),
     *("run_extract_medfilter=1", "run_fit_radius=1", "run_select_detect=1"),
-    *("make_array_corr_files=1", "make_array_corr_mosaic=1"),
+    *("make_array_corr_files=1", "make_array_corr_mosaic=1", "mosaic_corrected_images=1"),
+    *("create_rmask_mosaic=1", "create_outlier_mosaic=1", "create_dual_outlier_mosaic=1"),
 )
 
 
@@ -104,3 +106,29 @@ def field(simulated):
         status, log = run_mopex("flow", *words)
     assert status == 0, log
     return Field(simulated, work, log)
+
+
+@pytest.fixture(scope="session")
+def few_frames(simulated):
+    """Puts copies of four frames of the field that overlap, their lists and the namelists into a folder, to spoil."""
+
+    def put(folder):
+        folder.mkdir(exist_ok=True)
+        (folder / "bcd").mkdir()
+        for kind in ("images", "sigmas", "masks"):
+            names = (simulated / f"{kind}.txt").read_text().split()[:4]
+            copies = [f"bcd/{Path(shutil.copy(name, folder / 'bcd')).name}" for name in names]
+            (folder / f"{kind}.txt").write_text("".join(f"{name}\n" for name in copies))
+        with contextlib.chdir(folder):
+            for pipeline in ("overlap", "mosaic", "apex"):
+                assert run_mopex("new", pipeline, "I1")[0] == 0
+        return folder
+
+    return put
+
+
+@pytest.fixture
+def few(few_frames, tmp_path, monkeypatch):
+    """The folder of four frames, which is the working directory."""
+    monkeypatch.chdir(tmp_path)
+    return few_frames(tmp_path)

@@ -99,6 +99,14 @@ OFFSETS = (
 )
 """``offsets.tbl`` of the overlap correction."""
 
+SLOPES = (
+    _real("slope_x", "MJy/sr/pixel", ".9g", "slope along x of the detector that is added, from the middle"),
+    _real("slope_y", "MJy/sr/pixel", ".9g", "slope along y of the detector that is added, from the middle"),
+    _real("delta_slope_x", "MJy/sr/pixel", ".6g", "1-sigma uncertainty of slope_x"),
+    _real("delta_slope_y", "MJy/sr/pixel", ".6g", "1-sigma uncertainty of slope_y"),
+)
+"""Further columns of ``offsets.tbl`` when slopes are fitted."""
+
 REJECTED = (
     _char("file", "frame"),
     _int("n_pixels", "pixels of the frame"),
@@ -120,6 +128,15 @@ DETECT = (
 )
 """``detect.tbl`` and ``detect_raw.tbl``."""
 
+DETECTION_MAP = (
+    _int("srcid", "number of the source in the user list"),
+    _int("frame", "number of the frame in the list of frames, from 1"),
+    _char("file", "file name of the frame without its ending"),
+    _real("x_frame", "pixel", ".4f", "place of the source along x in the frame, from 1"),
+    _real("y_frame", "pixel", ".4f", "place of the source along y in the frame, from 1"),
+)
+"""Table of the frames that hold the sources of a user list."""
+
 PIXELS = (
     _int("srcid", "number of the detected cluster"),
     _int("x", "column of the pixel on the mosaic, from 1", "pixel"),
@@ -137,9 +154,9 @@ _EXTRACT = (
     _int("srcid", "number of the extracted source"),
     _int("detid", "number of the source in the detection table"),
     _int("N_PS", "sources fitted together; more than 1 after deblending"),
-    _real("RA", "deg", ".9f", "right ascension (or first coordinate of the mosaic's system)"),
+    _real("RA", "deg", ".9f", "right ascension"),
     _real("delta_RA", "deg", ".6g", "1-sigma uncertainty of the coordinate RA"),
-    _real("Dec", "deg", ".9f", "declination (or second coordinate of the mosaic's system)"),
+    _real("Dec", "deg", ".9f", "declination"),
     _real("delta_Dec", "deg", ".6g", "1-sigma uncertainty of Dec"),
     _real("delta_RAD", "deg^2", ".6g", "covariance of RA and Dec"),
     _real("x", "pixel", ".6f", "position along x on the mosaic, from 1"),
@@ -158,7 +175,8 @@ _EXTRACT = (
     _int("n_frames", "frames with good pixels in the fitting box"),
     _char(
         "deblend",
-        "letters: N alone, P passive, A active deblending, C at the limit of sources, O moved too far",
+        "letters: N alone, P passive, A active deblending, C at the limit of sources, O moved too far, "
+        "S masked core",
     ),
 )
 
@@ -203,10 +221,13 @@ def declared() -> dict[str, tuple[Column, ...]]:
         "aperture": tuple(aperture_columns(1)),
         "detect": (*DETECT, *_BOX),
         "detected pixels": PIXELS,
+        "detection map": DETECTION_MAP,
         "interpolated frames and tiles": INTERP,
         "header list": HEADER_LIST,
-        "offsets": OFFSETS,
+        "offsets": (*OFFSETS, *SLOPES),
         "rejected pixels": REJECTED,
+        "light curves": LIGHTCURVE,
+        "frames": FRAMES,
     }
 
 
@@ -248,6 +269,30 @@ def _both_text_or_not(one: str, other: str) -> bool:
     return (one == "char") == (other == "char")
 
 
+LIGHTCURVE = (
+    _int("srcid", "number of the extracted source"),
+    _int("frame", "number of the frame in the list, from 1"),
+    _real("mjd", "d", ".8f", "modified Julian date of the start of the exposure"),
+    _real("flux", "uJy", ".9g", "flux in this frame alone, at the position of the fit of all frames"),
+    _real("delta_flux", "uJy", ".6g", "1-sigma uncertainty of the flux"),
+    _real("chi2", "", ".6g", "chi2 in this frame of all sources fitted together"),
+    _int("n_pixels", "good pixels in this frame of all sources fitted together"),
+    _real("dx", "pixel", ".6g", "how far the source lies from its place in the frame along x"),
+    _real("dy", "pixel", ".6g", "the same along y"),
+    _real("delta_dx", "pixel", ".6g", "1-sigma uncertainty of dx"),
+    _real("delta_dy", "pixel", ".6g", "1-sigma uncertainty of dy"),
+)
+"""``lightcurve`` of ``extract.h5``: the sources in single frames."""
+
+FRAMES = (
+    _int("frame", "number of the frame in the list, from 1"),
+    _char("file", "frame"),
+    _real("mjd", "d", ".8f", "modified Julian date of the start of the exposure (MJD_OBS)"),
+    _real("bmjd", "d", ".8f", "the same at the barycentre of the solar system (BMJD_OBS); NaN if not given"),
+    _real("exptime", "s", ".6g", "effective integration time (EXPTIME)"),
+)
+"""``frames`` of ``extract.h5``."""
+
 TRUTH_SOURCES = (
     _int("id", "number of the star, from 1"),
     _real("ra", "deg", ".9f", "right ascension"),
@@ -262,5 +307,7 @@ TRUTH_OFFSETS = (
     _int("index", "number of the frame in the list, from 1"),
     _char("file", "frame"),
     _real("offset", "MJy/sr", ".9g", "constant that the simulation added to the frame"),
+    _real("slope_x", "MJy/sr/pixel", ".9g", "slope along x that it added, from the middle"),
+    _real("slope_y", "MJy/sr/pixel", ".9g", "slope along y that it added, from the middle"),
 )
 """Constants of simulated frames."""

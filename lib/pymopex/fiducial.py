@@ -134,6 +134,8 @@ class FiducialFrame:
             raise ValueError(
                 f"pixel size must be negative in x and positive in y, not {cdelt1:g}, {cdelt2:g}"
             )
+        if (cdelt1, cdelt2) == (self.cdelt1, self.cdelt2):
+            return self
         naxis1, crpix1 = _rescaled_axis(self.naxis1, self.crpix1, abs(self.cdelt1 / cdelt1))
         naxis2, crpix2 = _rescaled_axis(self.naxis2, self.crpix2, abs(self.cdelt2 / cdelt2))
         return replace(

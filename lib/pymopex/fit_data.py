@@ -82,8 +82,10 @@ class GroupData(NamedTuple):
         d(x, y) / d(u, v) [pixel / arcsec].
     scale : ndarray, shape (F, N)
         Image unit per microjansky: 1 / (1e12 solid angle of a pixel) for MJy/sr.
-    prf : ndarray of int, shape (F, N)
-        Which PRF of the table.
+    prf : ndarray of int, shape (F, N, K)
+        Which PRFs of the table: K is 1 or 4.
+    mix : ndarray, shape (F, N, K)
+        Their weights; of one PRF the weight does not count.
     box_x, box_y : ndarray of int, shape (F, N)
         Lower left pixel of the fit box.
     fit_x, fit_y : int
@@ -105,6 +107,7 @@ class GroupData(NamedTuple):
     jacobian: np.ndarray
     scale: np.ndarray
     prf: np.ndarray
+    mix: np.ndarray
     box_x: np.ndarray
     box_y: np.ndarray
     fit_x: int
@@ -133,6 +136,7 @@ class GroupData(NamedTuple):
             jacobian=some(self.jacobian),
             scale=some(self.scale),
             prf=some(self.prf),
+            mix=some(self.mix),
             box_x=some(self.box_x),
             box_y=some(self.box_y),
         )
@@ -233,6 +237,7 @@ def join_frames(
     scale: np.ndarray,
     prf: np.ndarray,
     fit_size: tuple[int, int],
+    mix: np.ndarray | None = None,
 ) -> GroupData:
     """Put the pixels of all frames together for the fit of one group.
 
@@ -246,10 +251,12 @@ def join_frames(
         d(x, y) / d(u, v) [pixel / arcsec].
     scale : ndarray, shape (F, N)
         Image unit per microjansky.
-    prf : ndarray of int, shape (F, N)
-        Which PRF of the table.
+    prf : ndarray of int, shape (F, N) or (F, N, 4)
+        Which PRF of the table, or which four of them.
     fit_size : (fit_x, fit_y)
         Size of the fit box.
+    mix : ndarray, shape (F, N, 4), or None
+        Weights of the four PRFs (see `pymopex.prf.PRFGrid`).
 
     Returns
     -------
@@ -263,6 +270,9 @@ def join_frames(
     """
     x, y = np.ascontiguousarray(x, dtype=float), np.ascontiguousarray(y, dtype=float)
     shape = x.shape
+    which = np.asarray(prf, dtype=np.int64)
+    which = which if mix is not None else which[..., None]
+    weights = np.ones(which.shape) if mix is None else np.asarray(mix, dtype=float)
     if x.ndim != 2 or 0 in shape or len(pixels) != shape[0]:
         raise ValueError(
             f"a group needs frames and sources: {len(pixels)} frames, positions of shape {shape}"
@@ -271,7 +281,8 @@ def join_frames(
         ("y", y, shape),
         ("jacobian", jacobian, (*shape, 2, 2)),
         ("scale", scale, shape),
-        ("prf", prf, shape),
+        ("prf", which, (*shape, 1 if mix is None else 4)),
+        ("mix", weights, which.shape),
     ):
         if np.shape(array) != want:
             raise ValueError(f"{name} must have shape {want}, not {np.shape(array)}")
@@ -288,7 +299,8 @@ def join_frames(
         ry=np.ascontiguousarray(y),
         jacobian=np.ascontiguousarray(jacobian, dtype=float),
         scale=np.ascontiguousarray(scale, dtype=float),
-        prf=np.ascontiguousarray(prf, dtype=np.int64),
+        prf=np.ascontiguousarray(which),
+        mix=np.ascontiguousarray(weights),
         box_x=fit_box(x, fit_size[0]),
         box_y=fit_box(y, fit_size[1]),
         fit_x=int(fit_size[0]),

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-from pymopex.prf_kernels import look_up, phase
+from pymopex.prf_kernels import blend, look_up, phase
 
 CONVERGED, EXHAUSTED, SINGULAR = 0, 1, 2
 """How a minimisation ended."""
@@ -50,7 +50,9 @@ def accumulate(
     ny, nx = table.coefficients.shape[1:]
     sx, sy = table.sampling_x, table.sampling_y
     wx, gx, wy, gy = np.empty((n_src, 4)), np.empty((n_src, 4)), np.empty((n_src, 4)), np.empty((n_src, 4))
-    at = np.zeros((n_src, 7), np.int64)
+    at = np.zeros((n_src, 6), np.int64)
+    several = group.prf.shape[2] > 1
+    mixed = np.empty((4, 4))
     chain = np.empty((n_src, 5))
     deriv = np.zeros(m)
     deriv[m - 1] = 1.0
@@ -58,6 +60,7 @@ def accumulate(
     vector[:] = 0.0
     chi2 = 0.0
     for j in range(j0, j1):
+        which, mix = group.prf[j], group.mix[j]
         for n in range(n_src):
             jac = group.jacobian[j, n]
             x = group.rx[j, n] + jac[0, 0] * p[3 * n] + jac[0, 1] * p[3 * n + 1]
@@ -69,7 +72,6 @@ def accumulate(
             ky, ylo, yhi = phase(y, sy, ny, wy[n], gy[n])
             at[n, 0], at[n, 1], at[n, 2] = kx, xlo, xhi
             at[n, 3], at[n, 4], at[n, 5] = ky, ylo, yhi
-            at[n, 6] = group.prf[j, n]
             scale = group.scale[j, n]
             a, b = -scale * p[3 * n + 2] * sx, -scale * p[3 * n + 2] * sy
             chain[n, 0] = scale
@@ -83,7 +85,11 @@ def accumulate(
                     deriv[3 * n] = deriv[3 * n + 1] = deriv[3 * n + 2] = 0.0
                     continue
                 kx, ky = at[n, 0] + px * sx, at[n, 3] + py * sy
-                c = table.coefficients[at[n, 6], ky : ky + 4, kx : kx + 4]
+                if several:
+                    blend(table.coefficients, which, mix, n, ky, kx, mixed)
+                    c = mixed
+                else:
+                    c = table.coefficients[which[n, 0], ky : ky + 4, kx : kx + 4]
                 v = vx = vy = 0.0
                 for k in range(4):
                     row = wy[n, 0] * c[0, k] + wy[n, 1] * c[1, k] + wy[n, 2] * c[2, k] + wy[n, 3] * c[3, k]
@@ -117,6 +123,8 @@ def model_values(group: Any, table: Any, p: np.ndarray) -> np.ndarray:
     ny, nx = table.coefficients.shape[1:]
     sx, sy = table.sampling_x, table.sampling_y
     wx, wy, unused = np.empty(4), np.empty(4), np.empty(4)
+    several = group.prf.shape[2] > 1
+    mixed = np.empty((4, 4))
     out = np.full(group.value.size, p[3 * n_src])
     for j in range(group.first.size - 1):
         for n in range(n_src):
@@ -127,11 +135,17 @@ def model_values(group: Any, table: Any, p: np.ndarray) -> np.ndarray:
                 continue
             kx, xlo, xhi = phase(x, sx, nx, wx, unused)
             ky, ylo, yhi = phase(y, sy, ny, wy, unused)
-            c = table.coefficients[group.prf[j, n]]
+            which, mix = group.prf[j], group.mix[j]
+            c = table.coefficients[which[n, 0]]
             amplitude = p[3 * n + 2] * group.scale[j, n]
             for i in range(group.first[j], group.first[j + 1]):
                 px, py = group.px[i], group.py[i]
-                if xlo <= px <= xhi and ylo <= py <= yhi:
+                if not (xlo <= px <= xhi and ylo <= py <= yhi):
+                    continue
+                if several:
+                    blend(table.coefficients, which, mix, n, ky + py * sy, kx + px * sx, mixed)
+                    out[i] += amplitude * look_up(mixed, 0, 0, wy, wx)
+                else:
                     out[i] += amplitude * look_up(c, ky + py * sy, kx + px * sx, wy, wx)
     return out
 
@@ -307,19 +321,22 @@ def minimise(
 @numba.njit(cache=True, nogil=True)
 def frame_fluxes(
     group: Any, table: Any, p: np.ndarray, free: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Linear fit of each frame alone: fluxes and their variances (frame, source), and chi2 (frame)."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Fit each frame alone: fluxes, and one Gauss-Newton step of each position.
+
+    Returns fluxes and their variances (frame, source), chi2 (frame), and shifts along x and y [pixel] with their
+    variances (frame, source, axis). The slopes of the shifts are those of the fluxes in p; where these are 0 they
+    are NaN.
+    """
     m, n_frames = p.size, group.first.size - 1
     n_src = m // 3
     flux = np.full((n_frames, n_src), np.nan)
     variance, chi2 = flux.copy(), np.full(n_frames, np.nan)
+    shift = np.full((n_frames, n_src, 2), np.nan)
+    spread = shift.copy()
     matrix, vector, step, unit = np.empty((m, m)), np.empty(m), np.empty(m), np.zeros(m)
-    base = p.copy()
-    base[m - 1] = 0.0
-    for n in range(n_src):
-        base[3 * n + 2] = 0.0
     for j in range(n_frames):
-        power = accumulate(group, table, base, j, j + 1, matrix, vector)
+        power = accumulate(group, table, p, j, j + 1, matrix, vector)
         usable = free.copy()
         for a in range(m):
             usable[a] = free[a] and matrix[a, a] > 0.0
@@ -328,14 +345,47 @@ def frame_fluxes(
         chi2[j] = max(power - np.sum(step * vector), 0.0)
         for n in range(n_src):
             if usable[3 * n + 2]:
-                flux[j, n] = step[3 * n + 2]
+                flux[j, n] = p[3 * n + 2] + step[3 * n + 2]
         for n in range(n_src):
             if usable[3 * n + 2]:
                 unit[:] = 0.0
                 unit[3 * n + 2] = 1.0
                 solve(matrix, unit, usable, 0.0, step)
                 variance[j, n] = step[3 * n + 2]
-    return flux, variance, chi2
+        spare = group.first[j + 1] - group.first[j] - np.sum(usable)
+        for n in range(n_src):
+            if usable[3 * n + 2] and spare > 2:
+                _shift(matrix, vector, usable, n, group.jacobian[j, n], shift[j, n], spread[j, n])
+    return flux, variance, chi2, shift, spread
+
+
+@numba.njit(cache=True, nogil=True)
+def _shift(
+    matrix: np.ndarray,
+    vector: np.ndarray,
+    linear: np.ndarray,
+    n: int,
+    jac: np.ndarray,
+    shift: np.ndarray,
+    spread: np.ndarray,
+) -> None:
+    """Fill the step of the position of source n [pixel], and its variance, with the linear parameters free."""
+    step, unit = np.empty(vector.size), np.zeros(vector.size)
+    free = linear.copy()
+    u, v = 3 * n, 3 * n + 1
+    free[u] = free[v] = True
+    if not solve(matrix, vector, free, 0.0, step):
+        return
+    du, dv = step[u], step[v]
+    unit[u] = 1.0
+    solve(matrix, unit, free, 0.0, step)
+    uu, uv = step[u], step[v]
+    unit[u], unit[v] = 0.0, 1.0
+    solve(matrix, unit, free, 0.0, step)
+    for k in range(2):
+        a, b = jac[k, 0], jac[k, 1]
+        shift[k] = a * du + b * dv
+        spread[k] = a * a * uu + 2.0 * a * b * uv + b * b * step[v]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -346,7 +396,8 @@ def residual_peak(
 
     The significance of a place is that of the flux of a PRF fitted there to the residuals in the box of
     source n; places lie on a grid of 2 half + 1 points a side and `step` arcsec round (u, v) = `at`. Only
-    pixels within `reach` arcsec of the place count: the core of the PRF carries nearly all the information.
+    pixels within `reach` arcsec of the place count: the core of the PRF carries nearly all the information. Of
+    several PRFs the one with the largest weight is taken.
     """
     size = 2 * half + 1
     top, norm = np.zeros((size, size)), np.zeros((size, size))
@@ -357,7 +408,7 @@ def residual_peak(
         det = jac[0, 0] * jac[1, 1] - jac[0, 1] * jac[1, 0]
         if not (math.isfinite(group.rx[j, n]) and math.isfinite(det)) or det == 0.0:
             continue
-        c = table.coefficients[group.prf[j, n]]
+        c = table.coefficients[group.prf[j, n, np.argmax(group.mix[j, n])]]
         for i in range(group.first[j], group.first[j + 1]):
             px, py = group.px[i], group.py[i]
             if not (0 <= px - group.box_x[j, n] < group.fit_x and 0 <= py - group.box_y[j, n] < group.fit_y):

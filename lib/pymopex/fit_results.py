@@ -53,6 +53,7 @@ class Deblend(StrEnum):
     ACTIVE = "A"
     CAPPED = "C"
     OUTSIDE = "O"
+    SATURATED = "S"
 
     @property
     def meaning(self) -> str:
@@ -66,6 +67,7 @@ _LETTERS = {
     Deblend.ACTIVE: "the fit added at least one source to the group",
     Deblend.CAPPED: "chi2/dof is still too high with the largest number of sources allowed",
     Deblend.OUTSIDE: "moved farther than the largest shift allowed from the position in the user's list",
+    Deblend.SATURATED: "the core is masked, as that of a saturated star: the fit is one of the wings",
 }
 
 
@@ -93,6 +95,9 @@ class FitSettings:
         Longest step of a position in one iteration [pixel].
     max_shift : float or None
         Farthest a position may go from its start [pixel]; None for half the longer side of the fit box.
+    residual_sigma : float or None
+        Significance from which a further source in the residuals is added; takes the place of `max_n_ps`,
+        `chi_threshold` and `chi2_improvement` in deblending. None switches it off.
 
     Raises
     ------
@@ -109,12 +114,13 @@ class FitSettings:
     fixed_positions: bool = False
     max_step: float = 0.5
     max_shift: float | None = None
+    residual_sigma: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("max_n_ps", "max_iterations"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
-        for name in ("chi_threshold", "ftol", "max_step", "max_shift"):
+        for name in ("chi_threshold", "ftol", "max_step", "max_shift", "residual_sigma"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be positive, not {value}")

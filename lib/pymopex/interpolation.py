@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
 from pymopex.geometry import Box, FrameMap
 from pymopex.overlap_area import COVERAGE_FLOOR, gather, largest_labels, scatter, spread
 from pymopex.point_kernels import convolve, drop_points
+from pymopex.variance import footprint
 
 _GRID_POINTS = 250_000  # points of the grid method mapped at once, to bound the memory
 
@@ -69,12 +72,15 @@ class Interpolated:
         Fraction of the output pixel covered by good input pixels, 0 to 1.
     box : Box
         Place on the mosaic.
+    variance : float32 ndarray, shape box.shape, or None
+        Variance of the values, with the weights squared, if it was asked for.
     """
 
     data: np.ndarray
     sigma: np.ndarray | None
     coverage: np.ndarray
     box: Box
+    variance: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +93,7 @@ class _Planes:
 
 
 _Result = tuple[np.ndarray, np.ndarray, np.ndarray]
+_Method = Callable[[_Planes, FrameMap, Interpolation], _Result]
 
 
 def interpolate(
@@ -97,6 +104,7 @@ def interpolate(
     how: Interpolation,
     *,
     surface_brightness: bool = True,
+    want_variance: bool = False,
 ) -> Interpolated:
     """Interpolate a frame on its box of the mosaic.
 
@@ -115,6 +123,8 @@ def interpolate(
     surface_brightness : bool
         True keeps the values of a constant image; False treats the image as counts per pixel and keeps their
         sum, by a factor of the area of the output pixel in input pixels.
+    want_variance : bool
+        Compute the variance besides; needs `sigma`.
 
     Returns
     -------
@@ -124,7 +134,7 @@ def interpolate(
     Raises
     ------
     ValueError
-        Shapes differ.
+        Shapes differ, or the variance is wanted without uncertainties.
 
     References
     ----------
@@ -150,14 +160,36 @@ def interpolate(
     the nearest pixel, which keeps a constant image and, unlike a division by the sum of the good weights, is
     always stable. There is no value where the nearest pixel is bad. Coverage is that of the area overlap. The
     kernel has negative lobes: the absolute value of the interpolated uncertainty is taken.
+
+    Variance: the uncertainty is the weighted mean of those of the input pixels, as in the legacy products. The
+    variance is what the noise of independent input pixels gives, the sum of squares of weight times uncertainty.
     """
+    if want_variance and sigma is None:
+        raise ValueError("the variance needs uncertainties")
     planes = _planes(data, sigma, bad, frame_map.shape)
     method = {1: _overlap, 2: _drizzle, 3: _grid, 4: _cubic}[how.method]
     mean, error, coverage = method(planes, frame_map, how)
+    variance = _variance(planes, method, frame_map, how) if want_variance else None
     if not surface_brightness:
         area = _quad_areas(*_output_corners(frame_map)).astype(np.float32)
         mean, error = mean * area, error * area if error.size else error
-    return Interpolated(mean, error if sigma is not None else None, coverage, frame_map.box)
+        variance = variance * area**2 if variance is not None else None
+    return Interpolated(mean, error if sigma is not None else None, coverage, frame_map.box, variance)
+
+
+def _variance(planes: _Planes, method: _Method, frame_map: FrameMap, how: Interpolation) -> np.ndarray:
+    """Sum of (weight times uncertainty) squared.
+
+    The uncertainties are interpolated in parts so sparse that an output pixel depends on one input pixel of each.
+    """
+    step = footprint(frame_map, how)
+    total = np.zeros(frame_map.box.shape)
+    for y, x in product(range(step), repeat=2):
+        part = np.zeros_like(planes.errors)
+        part[y::step, x::step] = planes.errors[y::step, x::step]
+        mean, _, _ = method(_Planes(part, np.zeros((0, 0)), planes.good), frame_map, how)
+        total += mean.astype(float) ** 2
+    return total.astype(np.float32)
 
 
 def project_labels(labels: np.ndarray, frame_map: FrameMap) -> np.ndarray:

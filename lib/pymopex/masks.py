@@ -188,6 +188,42 @@ def bad_pixels(
     return bad
 
 
+def set_bit(mask: np.ndarray, where: np.ndarray, bit: int) -> np.ndarray:
+    """Set a bit of some pixels of a mask.
+
+    Parameters
+    ----------
+    mask : ndarray, shape (ny, nx)
+        Mask: integers of any kind, or floats that hold integers. Stays as it is.
+    where : ndarray of bool, shape (ny, nx)
+        Pixels that get the bit.
+    bit : int
+        Number of the bit, from 0.
+
+    Returns
+    -------
+    ndarray, shape (ny, nx)
+        Mask of the same type, or of a wider one if that cannot hold the bit. A float that is no integer of 64 bits
+        stays as it is: it is bad anyway.
+
+    Raises
+    ------
+    ValueError
+        The shapes differ.
+    """
+    mask = np.asarray(mask)
+    _check_shape("where", where, mask.shape)
+    if mask.dtype.kind == "f":
+        known = np.isfinite(mask) & (np.abs(mask) < 2.0**63) & where
+        out = mask.copy()
+        out[known] = (mask[known].astype(np.int64) | 1 << bit).astype(mask.dtype)
+        return out
+    dtype = mask.dtype if np.iinfo(mask.dtype).max >= 1 << bit else np.promote_types(np.int16, mask.dtype)
+    if np.iinfo(dtype).max < 1 << bit:
+        dtype = np.dtype(np.int32)
+    return np.where(where, mask.astype(dtype) | np.array(1 << bit, dtype), mask).astype(dtype)
+
+
 def _check_shape(name: str, array: np.ndarray, shape: tuple[int, int]) -> None:
     if np.shape(array) != tuple(shape):
         raise ValueError(f"{name} has shape {np.shape(array)}; the frame has {tuple(shape)}")

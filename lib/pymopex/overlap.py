@@ -1,4 +1,4 @@
-"""Overlap correction: one additive constant per frame that makes overlapping frames agree.
+"""Overlap correction: a constant per frame, or a plane, that makes overlapping frames agree.
 
 References
 ----------
@@ -7,22 +7,35 @@ MOPEX User's Guide, section 8.5 (metric and equations).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-import numba
 import numpy as np
+from astropy.wcs import WCS
 from scipy.linalg import cho_factor, cho_solve
-from scipy.sparse import coo_array, csr_array, diags_array
+from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import LinearOperator, cg
 
-from pymopex.outliers import median_of
-from pymopex.stack import Stack
+from pymopex.overlap_pairs import PairOptions, PairSums, merge, pair_sums
+from pymopex.projection import exact_map
 
-_DENSE = 2000  # frames of a connected group up to which the full matrix is inverted
+__all__ = [
+    "Offsets",
+    "OverlapParams",
+    "PairOptions",
+    "PairSums",
+    "detector_axes",
+    "merge",
+    "pair_sums",
+    "solve_offsets",
+]
+
+_DENSE = 2000  # unknowns of a connected group up to which the full matrix is inverted
 _TOLERANCE = 1e-10  # relative, of the iterative solution
 _ITERATIONS = 20_000
+_FIRM = 1e6  # how much firmer the tilt of the sky is fixed than a frame knows its own
+_GRID = 5  # points a side to which the axes of a frame are fitted
 
 
 @dataclass(frozen=True)
@@ -40,6 +53,8 @@ class OverlapParams:
         metric. 0: only the mean of the offsets is fixed.
     sparse : bool
         Use the sparse solver for any number of frames.
+    slope_damping : float
+        Damping of the slopes, as a fraction of what the overlaps of a frame know of its slopes, on average.
     """
 
     top: float = 3.0
@@ -47,26 +62,7 @@ class OverlapParams:
     min_img_num: int = 4
     weight: float = 0.0
     sparse: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class PairSums:
-    """Sums over the pixels that pairs of frames share.
-
-    Parameters
-    ----------
-    first, second : int ndarray, shape (n,)
-        Numbers of the frames of each pair, first < second.
-    weight : ndarray, shape (n,)
-        Sum of ``1 / (sigma_first**2 + sigma_second**2)``.
-    difference : ndarray, shape (n,)
-        Sum of ``(second - first) / (sigma_first**2 + sigma_second**2)``.
-    """
-
-    first: np.ndarray
-    second: np.ndarray
-    weight: np.ndarray
-    difference: np.ndarray
+    slope_damping: float = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,17 +72,21 @@ class Offsets:
     Parameters
     ----------
     offsets : ndarray
-        Constants to be added [image unit]; 0 for frames without overlap.
+        Constants to be added [image unit], with slopes at the middle of the frame; 0 for frames without overlap.
     uncertainty : ndarray
         Their 1-sigma uncertainty with respect to the mean of the group, for independent pixels; NaN without
-        overlap. Interpolation correlates the pixels, so that the true one is larger by about the ratio of the
-        pixel sides of frame and mosaic.
+        overlap. Interpolation correlates the pixels: with the linear uncertainties that it gives, the true one is
+        larger by the ratio of the pixel sides of frame and mosaic.
     group : int ndarray
         Number of the connected group, from 1; each group has a level of its own.
     outlier : bool ndarray
         True for offsets that did not set the common level.
     bad : bool ndarray
         True for frames that overlap no other.
+    slopes : ndarray, shape (n, 2)
+        Slopes to be added along x and y of the detector [image unit per pixel]; 0 unless they were asked for.
+    slope_uncertainty : ndarray, shape (n, 2)
+        Their 1-sigma uncertainty, as `uncertainty`; NaN where there is none.
     """
 
     offsets: np.ndarray
@@ -94,181 +94,220 @@ class Offsets:
     group: np.ndarray
     outlier: np.ndarray
     bad: np.ndarray
+    slopes: np.ndarray
+    slope_uncertainty: np.ndarray
+
+    def planes(self, axes: np.ndarray | None) -> np.ndarray:
+        """Give the corrections as planes on the mosaic.
+
+        Parameters
+        ----------
+        axes : ndarray, shape (n, 2, 3), or None
+            Of `detector_axes`, one after the other; None if there are no slopes.
+
+        Returns
+        -------
+        ndarray, shape (n, 3)
+            Value at pixel (0, 0) of the mosaic, and slopes along its x and y.
+        """
+        planes = np.pad(self.offsets[:, None], ((0, 0), (0, 2)))
+        return planes if axes is None else planes + np.einsum("nk,nkj->nj", self.slopes, axes)
 
 
-def pair_sums(
-    stack: Stack, numbers: Sequence[int], *, offsets: np.ndarray | None = None, clip_sigma: float = 0.0
-) -> PairSums:
-    """Sum weighted differences over the pixels of a tile, for each pair of frames.
+class _Equations(NamedTuple):
+    """Normal equations of one group, with the damping of each unknown and the directions that are fixed."""
+
+    matrix: csr_array
+    right: np.ndarray
+    damping: np.ndarray
+    fixed: np.ndarray  # (k, unknowns): each row times the unknowns is 0
+
+
+def detector_axes(frame_wcs: WCS, shape: tuple[int, int], mosaic_wcs: WCS) -> np.ndarray:
+    """Give the pixels of a frame, counted from its middle, as linear functions of the pixels of the mosaic.
 
     Parameters
     ----------
-    stack : Stack
-        Values on the tile, those of bright objects masked.
-    numbers : sequence of int
-        Number of each frame of the stack; ascending.
-    offsets : ndarray, shape (n_layers,), optional
-        Offsets found before: pixels whose values differ by much more than their uncertainties after these are
-        left out.
-    clip_sigma : float
-        That limit, in sigma of the difference; 0 leaves none out.
+    frame_wcs, mosaic_wcs : astropy.wcs.WCS
+        WCS of frame and mosaic.
+    shape : (ny, nx)
+        Array shape of the frame.
 
     Returns
     -------
-    PairSums
-        Sums of the pairs that share pixels.
+    ndarray, shape (2, 3)
+        Rows for x and y: constant, and factors of x and y of the mosaic (0-based).
 
     Notes
     -----
-    Each pixel counts with the product of its two coverages besides, so that slivers at frame edges and at
-    masked pixels weigh little. Without uncertainties all pixels have the same, measured from the median
-    difference of successive frames.
+    Distortion enters by the best linear fit: for IRAC that is good to about two pixels at the corners, or 1 % of the
+    height of a plane over the array.
     """
-    n = stack.n_layers
-    sigma = stack.sigma if stack.sigma.size else np.full(stack.value.size, _typical(stack), np.float32)
-    weight, difference = np.zeros((n, n)), np.zeros((n, n))
-    shift = np.zeros(n) if offsets is None else np.asarray(offsets, dtype=float)
-    limit = clip_sigma if offsets is not None and clip_sigma > 0 else np.inf
-    _pairs(stack, sigma, shift, limit, weight, difference)
-    i, j = np.nonzero(weight)
-    number = np.asarray(numbers, dtype=np.int64)
-    return PairSums(number[i], number[j], weight[i, j], difference[i, j])
+    ny, nx = shape
+    y, x = np.meshgrid(np.linspace(0, ny - 1, _GRID), np.linspace(0, nx - 1, _GRID), indexing="ij")
+    at = exact_map(frame_wcs, mosaic_wcs)(x.ravel(), y.ravel())
+    design = np.stack([np.ones(x.size), *at], axis=1)
+    wanted = np.stack([x.ravel() - (nx - 1) / 2, y.ravel() - (ny - 1) / 2], axis=1)
+    return np.linalg.lstsq(design, wanted, rcond=None)[0].T
 
 
-def _typical(stack: Stack) -> float:
-    """Noise of one value, from differences of successive frames at the same pixel."""
-    count = np.diff(stack.first)
-    start = stack.first[:-1][count > 1]
-    if not start.size:
-        return 1.0
-    step = np.abs(stack.value[start + 1].astype(float) - stack.value[start])
-    noise = float(median_of(step, step.size)) / (0.6745 * np.sqrt(2))
-    return noise if noise > 0 else 1.0
-
-
-@numba.njit(cache=True, nogil=True)
-def _pairs(
-    stack: Stack,
-    sigma: np.ndarray,
-    shift: np.ndarray,
-    limit: float,
-    weight: np.ndarray,
-    difference: np.ndarray,
-) -> None:
-    for p in range(stack.ny * stack.nx):
-        for a in range(stack.first[p], stack.first[p + 1]):
-            m = stack.layer[a]
-            variance_a, value_a = np.float64(sigma[a]) ** 2, np.float64(stack.value[a])
-            for b in range(a + 1, stack.first[p + 1]):
-                n = stack.layer[b]
-                variance = variance_a + np.float64(sigma[b]) ** 2
-                step = stack.value[b] - value_a
-                off = step + shift[n] - shift[m]
-                if off * off > limit * limit * variance:
-                    continue
-                w = stack.coverage[a] * stack.coverage[b] / variance
-                weight[m, n] += w
-                difference[m, n] += w * step
-
-
-def merge(parts: Sequence[PairSums]) -> PairSums:
-    """Add the sums of several tiles, in their order."""
-    nothing = np.zeros(0, np.int64)
-    if not parts:
-        return PairSums(nothing, nothing, np.zeros(0), np.zeros(0))
-    first, second, weight, difference = (
-        np.concatenate([getattr(part, name) for part in parts])
-        for name in ("first", "second", "weight", "difference")
-    )
-    size = int(second.max(initial=0)) + 1
-    key, where = np.unique(first * size + second, return_inverse=True)
-    sums = (np.bincount(where, weights=values, minlength=key.size) for values in (weight, difference))
-    return PairSums(key // size, key % size, *sums)
-
-
-def solve_offsets(n: int, pairs: PairSums, how: OverlapParams) -> Offsets:
-    """Find the offsets that minimise the weighted squared differences of all pairs.
+def solve_offsets(n: int, pairs: PairSums, how: OverlapParams, axes: np.ndarray | None = None) -> Offsets:
+    """Find the offsets, or planes, that minimise the weighted squared differences of all pairs.
 
     Parameters
     ----------
     n : int
         Number of frames.
     pairs : PairSums
-        Sums over all tiles.
+        Sums over all tiles; with their moments if slopes are wanted.
     how : OverlapParams
         Level, damping and solver.
+    axes : ndarray, shape (n, 2, 3), optional
+        Axes of the frames (`detector_axes`): slopes along them are fitted besides.
 
     Returns
     -------
     Offsets
         One offset per frame.
 
+    Raises
+    ------
+    ValueError
+        The iterative solution does not converge.
+
     Notes
     -----
     The metric is ``F = sum (I_n + e_n - I_m - e_m)**2 / (sigma_n**2 + sigma_m**2)``; setting its derivatives to
     zero gives one linear equation per frame. A group of frames connected by overlaps is solved apart from the
     others and its level is fixed by the mean of its offsets being 0, those beyond `top` and `bottom` sigma left
-    out of the mean. Up to 2000 frames by Cholesky decomposition, which also gives the uncertainties; more by
+    out of the mean. Up to 2000 unknowns by Cholesky decomposition, which also gives the uncertainties; more by
     conjugate gradients, with the uncertainty that a frame has if all its neighbours are known.
+
+    Slopes make e_n a plane in the pixels of the detector. A tilt that all frames of a group share, and the offsets
+    that follow from it, is a tilt of the sky and changes no difference: it is fixed by the mean of the slopes, taken
+    along the axes of the mosaic, being 0. Slopes that change slowly from frame to frame, a bend of the sky, change
+    the differences little; `slope_damping` keeps them small: it adds that fraction of the mean diagonal element of
+    the slopes, times their squares, to the metric.
     """
     links = coo_array((pairs.weight, (pairs.first, pairs.second)), shape=(n, n))
     _, label = connected_components(links, directed=False)
-    offsets, uncertainty = np.zeros(n), np.full(n, np.nan)
+    planes, errors = np.zeros((n, 3)), np.full((n, 3), np.nan)
     outlier, bad = np.zeros(n, bool), np.zeros(n, bool)
-    matrix, right = _equations(n, pairs)
-    for number in range(int(label.max(initial=-1)) + 1):
-        members = np.flatnonzero(label == number)
+    whole = _equations(n, pairs) if axes is None else _plane_equations(n, pairs, axes)
+    for members in _groups(label):
         if members.size == 1:
             bad[members] = True
             continue
-        part = matrix[members][:, members]
-        found, error = _solve(part, right[members], how, pairs.weight.mean())
-        left_out = _far(found, how)
+        group = _part(whole, members, how, pairs.weight.mean(), axes)
+        found, error = (values.reshape(members.size, -1) for values in _solve(group, how))
+        left_out = _far(found[:, 0], how)
         if how.weight == 0:
-            found = found - found[~left_out].mean()
-        offsets[members], uncertainty[members], outlier[members] = found, error, left_out
-    return Offsets(offsets, uncertainty, label + 1, outlier, bad)
+            found[:, 0] -= found[~left_out, 0].mean()
+        planes[members, : found.shape[1]], errors[members, : found.shape[1]] = found, error
+        outlier[members] = left_out
+    return Offsets(planes[:, 0], errors[:, 0], label + 1, outlier, bad, planes[:, 1:], errors[:, 1:])
+
+
+def _groups(label: np.ndarray) -> list[np.ndarray]:
+    order = np.argsort(label, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(label[order])) + 1) if label.size else []
 
 
 def _equations(n: int, pairs: PairSums) -> tuple[csr_array, np.ndarray]:
-    """Matrix and right side of the normal equations."""
-    i, j, w = pairs.first, pairs.second, pairs.weight
-    links = coo_array(
-        (np.concatenate([w, w]), (np.concatenate([i, j]), np.concatenate([j, i]))), shape=(n, n)
-    )
-    links = links.tocsr()
-    matrix = diags_array(np.asarray(links.sum(axis=1)).ravel()) - links
-    right = np.bincount(i, weights=pairs.difference, minlength=n)
-    right -= np.bincount(j, weights=pairs.difference, minlength=n)
-    return csr_array(matrix), right
+    """Matrix and right side of the normal equations of offsets."""
+    return _assemble(n, pairs, np.ones((n, 1, 1)), pairs.weight[:, None, None], pairs.difference[:, None])
 
 
-def _solve(
-    matrix: csr_array, right: np.ndarray, how: OverlapParams, typical: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Solve the equations of one connected group; gives the offsets, of mean 0 if not damped, and their errors."""
-    n = right.size
-    damping = how.weight * typical
-    diagonal = matrix.diagonal() + damping
-    if n <= _DENSE and not how.sparse:
-        dense = matrix.toarray()
-        dense[np.diag_indices(n)] += damping
-        # A common shift costs nothing without damping: the matrix of ones makes it cost as much as any other.
-        level = diagonal.mean() / n if damping == 0 else 0.0
-        factor = cho_factor(dense + level)
-        inverse = cho_solve(factor, np.eye(n))
-        variance = np.diag(inverse) - (1 / (level * n * n) if level else 0.0)
-        return cho_solve(factor, right), np.sqrt(np.maximum(variance, 0.0))
+def _plane_equations(n: int, pairs: PairSums, axes: np.ndarray) -> tuple[csr_array, np.ndarray]:
+    """Matrix and right side for offsets and slopes; the three unknowns of a frame stand together."""
+    basis = np.concatenate([np.broadcast_to([1.0, 0.0, 0.0], (n, 1, 3)), axes], axis=1)
+    places = [[0, 1, 2], [1, 3, 4], [2, 4, 5]]
+    sums = np.column_stack([pairs.weight, pairs.moments])[:, places]
+    return _assemble(n, pairs, basis, sums, np.column_stack([pairs.difference, pairs.tilts]))
+
+
+def _assemble(
+    n: int, pairs: PairSums, basis: np.ndarray, sums: np.ndarray, difference: np.ndarray
+) -> tuple[csr_array, np.ndarray]:
+    """Put the blocks of all pairs together: `basis` turns functions of the mosaic's x and y into the unknowns'."""
+    k = basis.shape[1]
+    one, two = basis[pairs.first], basis[pairs.second]
+    blocks, rows, columns = [], [], []
+    for sign, (a, left), (b, right) in (
+        (1, (pairs.first, one), (pairs.first, one)),
+        (1, (pairs.second, two), (pairs.second, two)),
+        (-1, (pairs.first, one), (pairs.second, two)),
+        (-1, (pairs.second, two), (pairs.first, one)),
+    ):
+        blocks.append(sign * np.einsum("pki,pij,plj->pkl", left, sums, right))
+        rows.append(np.broadcast_to((k * a[:, None] + np.arange(k))[:, :, None], blocks[-1].shape))
+        columns.append(np.broadcast_to((k * b[:, None] + np.arange(k))[:, None, :], blocks[-1].shape))
+    flat = [np.concatenate([part.ravel() for part in parts]) for parts in (blocks, rows, columns)]
+    matrix = coo_array((flat[0], (flat[1], flat[2])), shape=(k * n, k * n)).tocsr()
+    right = np.zeros((n, k))
+    np.add.at(right, pairs.first, np.einsum("pki,pi->pk", one, difference))
+    np.add.at(right, pairs.second, -np.einsum("pki,pi->pk", two, difference))
+    return csr_array(matrix), right.ravel()
+
+
+def _part(
+    whole: tuple[csr_array, np.ndarray],
+    members: np.ndarray,
+    how: OverlapParams,
+    typical: float,
+    axes: np.ndarray | None,
+) -> _Equations:
+    """Cut the equations of a group out, with its damping and what is fixed: level, and tilt of the sky."""
+    k = 1 if axes is None else 3
+    at = (k * members[:, None] + np.arange(k)).ravel()
+    matrix, right = whole[0][at][:, at], whole[1][at]
+    diagonal = matrix.diagonal().reshape(-1, k)
+    damping = np.zeros(diagonal.shape)
+    damping[:, 0] = how.weight * typical
+    fixed = []
+    if how.weight == 0:
+        level = np.zeros(diagonal.shape)
+        level[:, 0] = np.sqrt(diagonal[:, 0].mean() / members.size)
+        fixed.append(level)
+    if axes is not None:
+        scale = diagonal[:, 1:].mean()
+        damping[:, 1:] = how.slope_damping * scale
+        for j in (1, 2):
+            tilt = np.zeros(diagonal.shape)
+            tilt[:, 1:] = axes[members][:, :, j]
+            fixed.append(tilt * np.sqrt(_FIRM * scale / (tilt**2).sum()))
+    rows = np.array([row.ravel() for row in fixed]).reshape(-1, at.size)
+    return _Equations(matrix, right, damping.ravel(), rows)
+
+
+def _solve(group: _Equations, how: OverlapParams) -> tuple[np.ndarray, np.ndarray]:
+    """Solve the equations of a group; gives the unknowns, and their errors."""
+    if group.right.size <= _DENSE and not how.sparse:
+        dense = group.matrix.toarray() + np.diag(group.damping) + group.fixed.T @ group.fixed
+        factor = cho_factor(dense)
+        variance = np.diag(cho_solve(factor, np.eye(len(dense))))
+        # What is fixed has no error of its own: that of the rows that fix it is taken off.
+        strength = (group.fixed**2).sum(axis=1, keepdims=True)
+        variance = variance - (group.fixed**2 / strength**2).sum(axis=0)
+        return cho_solve(factor, group.right), np.sqrt(np.maximum(variance, 0.0))
+    diagonal = group.matrix.diagonal() + group.damping
+    return _iterate(group, diagonal), 1 / np.sqrt(diagonal)
+
+
+def _iterate(group: _Equations, diagonal: np.ndarray) -> np.ndarray:
+    n = diagonal.size
 
     def multiply(x: np.ndarray) -> np.ndarray:
-        return matrix @ x + damping * x + (0.0 if damping else diagonal.mean() * x.mean())
+        return group.matrix @ x + group.damping * x + group.fixed.T @ (group.fixed @ x)
 
     operator = LinearOperator((n, n), matvec=multiply, dtype=float)
     jacobi = LinearOperator((n, n), matvec=lambda x: x / diagonal, dtype=float)
-    found, failed = cg(operator, right, rtol=_TOLERANCE, maxiter=_ITERATIONS, M=jacobi)
+    found, failed = cg(operator, group.right, rtol=_TOLERANCE, maxiter=_ITERATIONS, M=jacobi)
     if failed:
-        raise ValueError(f"the overlap equations of {n} frames did not converge in {_ITERATIONS} iterations")
-    return found, 1 / np.sqrt(diagonal)
+        raise ValueError(
+            f"the overlap equations of {n} unknowns did not converge in {_ITERATIONS} iterations"
+        )
+    return found
 
 
 def _far(offsets: np.ndarray, how: OverlapParams) -> np.ndarray:

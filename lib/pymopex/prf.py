@@ -206,6 +206,79 @@ class PRFMap:
         nearest = outside <= outside.min(axis=-1, keepdims=True) + 1e-9
         return np.argmin(np.where(nearest, np.hypot(dx, dy), np.inf), axis=-1)
 
+    def mix_at(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, None]:
+        """Give the number of the region at each position, and no weights (see `PRFGrid.mix_at`)."""
+        return self.index_at(x, y), None
+
+
+@dataclass(frozen=True, eq=False)
+class PRFGrid:
+    """PRFs at the crossings of a grid on the detector array, between which a PRF is interpolated.
+
+    Parameters
+    ----------
+    x, y : ndarray, shape (n,)
+        Place of each PRF (native pixels, 1-based, as in the name of its file).
+
+    Raises
+    ------
+    ValueError
+        The places are not those of a full grid of at least 2 x 2.
+
+    Notes
+    -----
+    The four PRFs round a place are mixed bilinearly; outside the outermost PRFs the same plane is carried on, as far
+    as half of the outermost cell.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+
+    def __post_init__(self) -> None:
+        places = {(float(a), float(b)) for a, b in zip(self.x, self.y, strict=True)}
+        columns, rows = np.unique(self.x), np.unique(self.y)
+        full = len(places) == len(self.x) == len(columns) * len(rows)
+        if not full or min(len(columns), len(rows)) < 2:
+            raise ValueError(
+                f"{len(self.x)} PRFs at {len(columns)} columns and {len(rows)} rows of the array are no grid to "
+                "interpolate in"
+            )
+
+    def mix_at(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Give the PRFs round each position and their weights.
+
+        Parameters
+        ----------
+        x, y : ndarray, shape (n,)
+            Frame pixels, 0-based; a position that is not finite counts as 0.
+
+        Returns
+        -------
+        index : ndarray of int, shape (n, 4)
+            Numbers of the four PRFs.
+        weight : ndarray, shape (n, 4)
+            Their weights, which sum to 1.
+        """
+        columns, rows = np.unique(self.x), np.unique(self.y)
+        number = np.zeros((len(rows), len(columns)), dtype=np.int64)
+        number[np.searchsorted(rows, self.y), np.searchsorted(columns, self.x)] = np.arange(len(self.x))
+        i, right = _cell(columns, np.nan_to_num(np.asarray(x, dtype=float)) + 1)
+        j, above = _cell(rows, np.nan_to_num(np.asarray(y, dtype=float)) + 1)
+        corners = [(j, i), (j, i + 1), (j + 1, i), (j + 1, i + 1)]
+        left, below = 1 - right, 1 - above
+        weights = [below * left, below * right, above * left, above * right]
+        return np.stack([number[corner] for corner in corners], axis=-1), np.stack(weights, axis=-1)
+
+
+_BEYOND = 0.5  # cells by which the plane of the outermost PRFs is carried on
+
+
+def _cell(at: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cell of a grid along one axis, and the place in it: 0 at its first line, 1 at its second."""
+    cell = np.clip(np.searchsorted(at, x, side="right") - 1, 0, len(at) - 2)
+    place = (x - at[cell]) / (at[cell + 1] - at[cell])
+    return cell, np.clip(place, -_BEYOND, 1 + _BEYOND)
+
 
 class PRFTable(NamedTuple):
     """Cubic-spline coefficients of a set of PRFs; made by `prf_table`, read by the fit and by `render`.

@@ -81,3 +81,22 @@ def look_up(c: np.ndarray, ky: int, kx: int, wy: np.ndarray, wx: np.ndarray) -> 
             + wy[3] * c[ky + 3, kx + k]
         )
     return v
+
+
+@numba.njit(cache=True, nogil=True)
+def blend(
+    coefficients: np.ndarray, which: np.ndarray, mix: np.ndarray, n: int, ky: int, kx: int, out: np.ndarray
+) -> None:
+    """Fill the 4 x 4 coefficients at [ky..ky+3, kx..kx+3] of the sum of four PRFs, those of row n of `which`."""
+    i, j, k, m = which[n, 0], which[n, 1], which[n, 2], which[n, 3]
+    wi, wj, wk, wm = mix[n, 0], mix[n, 1], mix[n, 2], mix[n, 3]
+    for a in range(4):
+        y = ky + a
+        for b in range(4):
+            x = kx + b
+            out[a, b] = (
+                wi * coefficients[i, y, x]
+                + wj * coefficients[j, y, x]
+                + wk * coefficients[k, y, x]
+                + wm * coefficients[m, y, x]
+            )

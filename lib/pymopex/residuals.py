@@ -9,7 +9,7 @@ import numba
 import numpy as np
 
 from pymopex.prf import PRFTable
-from pymopex.prf_kernels import look_up, phase
+from pymopex.prf_kernels import blend, look_up, phase
 
 
 @numba.njit(cache=True, nogil=True)
@@ -18,6 +18,7 @@ def _render(
     y: np.ndarray,
     amplitude: np.ndarray,
     prf: np.ndarray,
+    mix: np.ndarray,
     table: Any,
     image: np.ndarray,
     hole: float,
@@ -26,16 +27,23 @@ def _render(
     ny, nx = image.shape
     wx, wy, unused = np.empty(4), np.empty(4), np.empty(4)
     rows, columns = table.coefficients.shape[1:]
+    sx, sy = table.sampling_x, table.sampling_y
+    several = prf.shape[1] > 1
+    mixed = np.empty((4, 4))
     for n in range(x.size):
-        kx, xlo, xhi = phase(x[n], table.sampling_x, columns, wx, unused)
-        ky, ylo, yhi = phase(y[n], table.sampling_y, rows, wy, unused)
-        c = table.coefficients[prf[n]]
+        kx, xlo, xhi = phase(x[n], sx, columns, wx, unused)
+        ky, ylo, yhi = phase(y[n], sy, rows, wy, unused)
+        c = table.coefficients[prf[n, 0]]
         for py in range(max(ylo, 0), min(yhi, ny - 1) + 1):
             for px in range(max(xlo, 0), min(xhi, nx - 1) + 1):
                 r = math.hypot(px - x[n], py - y[n])
-                if hole <= r <= outer:
-                    value = look_up(c, ky + py * table.sampling_y, kx + px * table.sampling_x, wy, wx)
-                    image[py, px] += amplitude[n] * value
+                if not hole <= r <= outer:
+                    continue
+                if several:
+                    blend(table.coefficients, prf, mix, n, ky + py * sy, kx + px * sx, mixed)
+                    image[py, px] += amplitude[n] * look_up(mixed, 0, 0, wy, wx)
+                else:
+                    image[py, px] += amplitude[n] * look_up(c, ky + py * sy, kx + px * sx, wy, wx)
 
 
 def render(
@@ -46,6 +54,7 @@ def render(
     table: PRFTable,
     shape: tuple[int, int],
     *,
+    mix: np.ndarray | None = None,
     hole_radius: float = 0.0,
     outer_radius: float | None = None,
 ) -> np.ndarray:
@@ -57,12 +66,14 @@ def render(
         Positions [0-based pixel of the image]; sources outside are drawn as far as their PRF reaches in.
     amplitude : ndarray, shape (n,)
         Flux in image units: microjansky times image unit per microjansky.
-    prf : ndarray of int, shape (n,)
-        Which PRF of the table.
+    prf : ndarray of int, shape (n,) or (n, 4)
+        Which PRF of the table, or which four of them.
     table : PRFTable
         The same table as in the fit.
     shape : (ny, nx)
         Shape of the image.
+    mix : ndarray, shape (n, 4), or None
+        Weights of the four PRFs.
     hole_radius : float
         Leave the core within this radius empty [image pixel]; a pixel at exactly the radius is drawn.
     outer_radius : float or None
@@ -88,9 +99,13 @@ def render(
     """
     at_x, at_y, flux = (np.atleast_1d(np.asarray(a, dtype=float)) for a in (x, y, amplitude))
     index = np.atleast_1d(np.asarray(prf, dtype=np.int64))
-    if not at_x.shape == at_y.shape == flux.shape == index.shape or at_x.ndim != 1:
-        shapes = at_x.shape, at_y.shape, flux.shape, index.shape
+    index = index if mix is not None else index[..., None]
+    weight = np.ones(index.shape) if mix is None else np.asarray(mix, dtype=float)
+    if not at_x.shape == at_y.shape == flux.shape == index.shape[:-1] or at_x.ndim != 1:
+        shapes = at_x.shape, at_y.shape, flux.shape, index.shape[:-1]
         raise ValueError(f"x, y, amplitude and prf must be lists of one length, not {shapes}")
+    if index.shape != weight.shape or index.shape[1] not in (1, 4):
+        raise ValueError(f"PRF numbers and their weights differ in shape: {index.shape}, {weight.shape}")
     if index.size and not (index.min() >= 0 and index.max() < len(table.coefficients)):
         raise ValueError(
             f"PRF numbers must be 0 to {len(table.coefficients) - 1}, got {index.min()} to {index.max()}"
@@ -100,7 +115,8 @@ def render(
         raise ValueError(f"radii must not be negative: hole {hole_radius}, outer {outer}")
     image = np.zeros(shape)
     use = np.isfinite(at_x) & np.isfinite(at_y) & np.isfinite(flux)
-    _render(at_x[use], at_y[use], flux[use], index[use], table, image, float(hole_radius), outer)
+    chosen = at_x[use], at_y[use], flux[use], index[use], weight[use]
+    _render(*chosen, table, image, float(hole_radius), outer)
     return image
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 
 import numpy as np
 from astropy.io import fits
@@ -15,10 +14,10 @@ from pymopex import optics
 from pymopex.frame_headers import frame_header
 from pymopex.geometry import frame_wcs, pixel_solid_angle
 from pymopex.masks import KINDS
-from pymopex.prf import PRF, PRFMap, PRFTable, prf_table
+from pymopex.prf import PRF, PRFGrid, PRFMap, PRFTable, prf_table
 from pymopex.projection import pixel_to_sky, sky_to_pixel, unit_vectors
 from pymopex.residuals import render
-from pymopex.survey import ARRAY, FRAME, Simulation, pointings, power_law, simulation, stars
+from pymopex.survey import ARRAY, FRAME, TILT, Simulation, pointings, power_law, simulation, stars
 from pymopex.units import ujy_per_mjysr
 
 __all__ = [
@@ -28,6 +27,7 @@ __all__ = [
     "permanent_mask",
     "pointings",
     "prepare",
+    "prf_lookup",
     "prf_places",
     "prfs",
     "simulate_frame",
@@ -39,6 +39,7 @@ GRID = 5
 """PRFs per side of the array of IRAC."""
 
 _BIT = {meaning: bit for bit, meaning in KINDS["imask"].bits.items()}
+_FINE_GRID = 13  # PRFs per side of the array between which a variable one is linear
 _SAMPLING = 20  # computed samples of the PRF per pixel
 _HARDEST, _SOFTEST = 5000.0, 5.0  # charge of cosmic rays per pixel of their way, in noise of the empty sky
 _HIT_SLOPE = -1.7  # power of the distribution of that charge
@@ -65,7 +66,9 @@ class SimulatedFrame:
     model : ndarray, shape (ny, nx)
         Stars and background without noise, offset and hits [MJy/sr].
     offset : float
-        Constant added to the frame [MJy/sr].
+        Constant added to the frame, at its middle [MJy/sr].
+    slopes : (float, float)
+        Slopes along x and y added to the frame [MJy/sr per pixel].
     header : astropy.io.fits.Header
         As the archive's.
     inside : ndarray of int, shape (n,)
@@ -80,6 +83,7 @@ class SimulatedFrame:
     hits: np.ndarray
     model: np.ndarray
     offset: float
+    slopes: tuple[float, float]
     header: fits.Header
     inside: np.ndarray
     saturated: np.ndarray
@@ -126,15 +130,39 @@ def prfs(sim: Simulation) -> tuple[PRF, ...]:
 
 
 @lru_cache(maxsize=2)
-def _prf_lookup(sim: Simulation) -> tuple[PRFMap, PRFTable]:
-    """Table of the PRFs, and the region of the array that each serves: equal cells of the array."""
+def prf_lookup(sim: Simulation) -> tuple[PRFMap | PRFGrid, PRFTable]:
+    """Give what frames are drawn with.
+
+    Parameters
+    ----------
+    sim : Simulation
+        Settings.
+
+    Returns
+    -------
+    where : PRFMap or PRFGrid
+        Which PRFs serve which place of the array.
+    table : PRFTable
+        The PRFs.
+
+    Notes
+    -----
+    A variable PRF changes smoothly: the polynomial through the PRFs of the places is taken at a finer grid, and is
+    linear between its points.
+    """
     kept = prfs(sim) if sim.variable_prf else prfs(sim)[:1]
     if len(kept) == 1:
         return PRFMap.single(kept[0]), prf_table(kept)
-    edges = [k * sim.size // GRID for k in range(GRID + 1)]
-    cells = [(1 + low, high - low) for low, high in pairwise(edges)]
-    regions = [(x, y, nx, ny) for x, nx in cells for y, ny in cells]
-    return PRFMap(kept, np.array(regions)), prf_table(kept)
+    at = np.unique([column for column, _ in prf_places(sim)])
+    fine = np.linspace(1, sim.size, _FINE_GRID)
+    powers = [np.vander(2 * x / sim.size - 1, GRID) for x in (fine, at)]
+    weight = powers[0] @ np.linalg.inv(powers[1])
+    table = prf_table(kept)
+    ny, nx = table.coefficients.shape[1:]
+    nodes = table.coefficients.reshape(GRID, GRID, ny, nx)
+    taken = np.einsum("ai,bj,ijyx->abyx", weight, weight, nodes, optimize=True).reshape(-1, ny, nx)
+    x, y = (a.ravel() for a in np.meshgrid(fine, fine, indexing="ij"))
+    return PRFGrid(x, y), table._replace(coefficients=np.ascontiguousarray(taken))
 
 
 def prepare(sim: Simulation) -> None:
@@ -145,7 +173,7 @@ def prepare(sim: Simulation) -> None:
     sim : Simulation
         Settings.
     """
-    _prf_lookup(sim)
+    prf_lookup(sim)
     _bad_pixels(sim)
     stars(sim)
 
@@ -219,7 +247,7 @@ def simulate_frame(sim: Simulation, index: int) -> SimulatedFrame:
 
     Notes
     -----
-    Electrons of sky and stars are Poisson, read noise is normal. Offset and hits add no photon noise.
+    Electrons of sky and stars are Poisson, read noise is normal. Offset, slopes and hits add no photon noise.
     Pixels above saturation are cut at its level, with bit 13 of the mask.
     """
     header = frame_header(sim, pointings(sim)[index])
@@ -228,7 +256,8 @@ def simulate_frame(sim: Simulation, index: int) -> SimulatedFrame:
     model, at, inside = _model(sim, frame_wcs(header))
     hits, flagged = _cosmic_rays(sim, random)
     data = random.poisson(model * sim.gain) + random.normal(0.0, sim.camera.read_noise, model.shape)
-    data = data / sim.gain + offset + hits
+    slopes = _slopes(sim, index)
+    data = data / sim.gain + offset + _plane(slopes, model.shape) + hits
     sigma = noise(sim, model) * sim.detector.uncertainty_scale
     full = data > sim.saturation
     data[full] = sim.saturation
@@ -245,10 +274,28 @@ def simulate_frame(sim: Simulation, index: int) -> SimulatedFrame:
         hits.astype(np.float32),
         model,
         offset,
+        slopes,
         header,
         inside,
         inside[_touches(model > sim.saturation, at[:, inside])],
     )
+
+
+def _slopes(sim: Simulation, index: int) -> tuple[float, float]:
+    """Slopes of a frame along x and y [MJy/sr per pixel]."""
+    rms = sim.detector.frame_gradient_rms
+    if not rms:
+        return 0.0, 0.0
+    x, y = sim.random(TILT, index).normal(0.0, rms / sim.size, 2)
+    return float(x), float(y)
+
+
+def _plane(slopes: tuple[float, float], shape: tuple[int, int]) -> np.ndarray | float:
+    """Plane through 0 at the middle of a frame."""
+    if not any(slopes):
+        return 0.0
+    y, x = (at - (n - 1) / 2 for at, n in zip(np.indices(shape), shape, strict=True))
+    return slopes[0] * x + slopes[1] * y
 
 
 def _model(sim: Simulation, wcs: WCS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -257,9 +304,9 @@ def _model(sim: Simulation, wcs: WCS) -> tuple[np.ndarray, np.ndarray, np.ndarra
     x, y = _places(sim, wcs)
     near = np.flatnonzero(np.isfinite(x))
     amplitude = stars(sim).flux[near] / ujy_per_mjysr(pixel_solid_angle(wcs, x[near], y[near]))
-    where, table = _prf_lookup(sim)
-    which = where.index_at(x[near], y[near])
-    model = render(x[near], y[near], amplitude, which, table, shape)
+    where, table = prf_lookup(sim)
+    which, mix = where.mix_at(x[near], y[near])
+    model = render(x[near], y[near], amplitude, which, table, shape, mix=mix)
     on_array = (x >= -0.5) & (x < sim.size - 0.5) & (y >= -0.5) & (y < sim.size - 0.5)
     return np.maximum(model + _background(sim, wcs), 0.0), np.stack([x, y]), np.flatnonzero(on_array)
 

@@ -14,7 +14,7 @@ from pymopex.fit_data import offset_sky
 from pymopex.instruments import INSTRUMENTS, Instrument
 from pymopex.optics import FLUX_RADIUS
 
-POINTINGS, STARS, ARRAY, FRAME = range(4)
+POINTINGS, STARS, ARRAY, FRAME, TILT = range(5)
 """Streams of random numbers."""
 
 _ROUNDS = 30  # attempts to find places for stars that keep their distance
@@ -104,6 +104,8 @@ class Detector:
         Effective integration time [s].
     offset_rms : float
         Standard deviation of the constant that is added to each frame [MJy/sr].
+    frame_gradient_rms : float
+        Standard deviation of the slopes along x and y that are added to each frame [MJy/sr over the array].
     hits_per_second : float
         Tracks of cosmic rays on the whole array of the camera; fewer on a smaller one.
     flag_hits : float
@@ -120,6 +122,7 @@ class Detector:
 
     exposure: float
     offset_rms: float
+    frame_gradient_rms: float = 0.0
     hits_per_second: float = 3.0
     flag_hits: float = 0.0
     bad_fraction: float = 0.001

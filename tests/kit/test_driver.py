@@ -35,6 +35,12 @@ def test_all_wrong_flags_together():
         ("x.nl", "edu.caltech.ipac.sirtf.mopexUI.modules.mosaic.MosaicFlow", "mosaic"),
         ("apex_I1.nl", "", "apex"),
         ("apex_qa_I1.nl", "", "apex_qa"),
+        ("apex_qa_1frame_I1.nl", "", "apex_qa"),
+        ("apex_1frame_I1.nl", "", "apex_1frame"),
+        ("apex_user_list_I1.nl", "", "apex_user_list"),
+        ("apex_user_list_1frame_I1.nl", "", "apex_user_list_1frame"),
+        ("x.nl", "edu.caltech.ipac.sirtf.mopexUI.modules.apex.ApexSingleFrameFlow", "apex_1frame"),
+        ("mosaic_1frame.nl", "", "mosaic"),
         ("x.nl", "edu.caltech.ipac.sirtf.mopexUI.modules.apexqa.ApexQAFlow", "apex_qa"),
         ("x.nl", "", None),
     ],
@@ -94,6 +100,36 @@ def test_names_of_products(tmp_path):
     assert qa.path("mosaic") == "out/Residual/mosaic/Combine/mosaic.fits"
 
 
+def test_names_of_products_of_one_image():
+    text = "INPUT_FILE_NAME = a/mosaic.fits\nOUTPUT_DIR = out\n"
+    one = Run(Settings(namelist.parse(text), "apex_1frame"))
+    assert one.path("detect") == "out/mosaic_detect.tbl"
+    assert one.path("tile_minback", tile=1) == "out/mosaic_minus_median_detect.fits"
+    assert one.path("minus_median_extract", base="x") == "out/x_minus_median_extract.fits"
+    assert one.path("prf_map") == "out/PRF_Map.tbl"
+    assert set(products.SINGLE) <= set(products.PRODUCTS)
+    assert "<base>_detect.tbl" in products.made_by("detect")
+
+
+def test_flags_mean_what_the_pipeline_has(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = ["-n", "a.nl", "-d", "m", "-u", "l"]
+    many = driver.parse_command(given, "mosaic")
+    assert many.overrides == {"DCE_STATUS_MASK_LIST": "m"}
+    assert many.mosaic_namelist == "l"
+    listed = driver.parse_command(given, "apex_user_list")
+    assert listed.overrides == {"DCE_STATUS_MASK_LIST": "m", "INPUT_USER_LIST": "l"}
+    words = [*given, "-i", "x.fits", "-sx_unc.fits", "-R", "r"]
+    one = driver.parse_command(words, "apex_user_list_1frame")
+    names = {"INPUT_FILE_NAME": "x.fits", "SIGMA_FILE_NAME": "x_unc.fits", "RMASK_FILE_NAME": "r"}
+    assert one.overrides == {"DCE_STATUS_MASK": "m", "INPUT_USER_LIST": "l", **names}
+    (tmp_path / "apex_user_list_1frame_I1.nl").write_text(templates.make("apex_user_list_1frame"))
+    alone = driver.parse_command(["apex_user_list_1frame_I1.nl", *words[2:]])  # a module alone
+    assert alone.overrides == one.overrides
+    with pytest.raises(InputError, match="-I: unknown flag"):
+        driver.parse_command(["-I", "list"], "apex_1frame")
+
+
 def test_every_directory_of_a_product_is_a_declared_key():
     import re
 
@@ -139,10 +175,17 @@ def test_drivers_are_executable_scripts():
     import pymopex.scripts
 
     folder = os.path.dirname(pymopex.scripts.__file__)
-    for name in ("overlap", "mosaic", "apex", "apex_qa", "flow"):
+    for name in (*sheets.PIPELINES, "flow"):
         assert os.stat(os.path.join(folder, f"{name}.sh")).st_mode & stat.S_IXUSR
 
 
 def test_every_maker_of_a_product_is_a_task():
     makers = {maker for maker, _ in products.PRODUCTS.values()} - {""}
     assert makers <= set(sheets.tasks())
+
+
+@pytest.mark.parametrize("words", [["--like", "a.fits"], ["--like=a.fits"]])
+def test_flag_for_the_grid_of_an_image(words):
+    assert driver.parse_command(words).overrides == {"FIDUCIALIMAGEFRAMEIN.Like_Image": "a.fits"}
+    with pytest.raises(InputErrors, match="--like: needs a value"):
+        driver.parse_command(["--like"])

@@ -86,6 +86,26 @@ def test_shipped_templates_are_the_generated_ones_and_valid(pipeline):
     assert driver.pipeline_of(found.namelist) == pipeline
 
 
+def test_template_of_the_residual_of_one_image():
+    from importlib import resources
+
+    name = templates.file_name("apex_qa_1frame")
+    text = resources.files("pymopex.par").joinpath(name).read_text()
+    assert text == templates.make("apex_qa_1frame")
+    found = Settings(namelist.parse(text, name), driver.pipeline_of(namelist.parse(text, name)))
+    on = [task for task in driver.pipeline_tasks("apex_qa") if found.triggered(task)]
+    assert on == ["mosaic_pointsourceimage"]
+    found.params("mosaic_pointsourceimage")
+    assert (found.problems, found.warnings) == ([], [])
+
+
+def test_a_block_switches_its_module_on():
+    assert settings("&PSP_GAUSSNOISE\n Window_X = 45,\n&END\n", "apex").triggered("psp_gaussnoise")
+    assert not settings("run_gaussnoise = 1\n", "apex").triggered("psp_gaussnoise")
+    off = "run_psp_gaussnoise = 0\n&PSP_GAUSSNOISE\n&END\n"
+    assert not settings(off, "apex").triggered("psp_gaussnoise")
+
+
 def test_every_default_passes_its_own_check():
     for task in sheets.tasks():
         for pipeline in sheets.PIPELINES:
@@ -100,3 +120,29 @@ def test_every_parameter_says_what_it_means():
         assert sheet.purpose
         for parameter in sheet.parameters:
             assert parameter.meaning, parameter.full_name
+
+
+DRIZZLE = "run_mosaic_rmask = 1\n&MOSAICINTIN\nINTERP_METHOD = {},\n&END\n"
+
+
+@pytest.mark.parametrize(("method", "twice"), [(1, False), (2, True), (3, True), (4, False)])
+def test_drizzle_and_grid_take_two_passes(method, twice):
+    found = settings(DRIZZLE.format(method), "mosaic")
+    assert found.two_passes == twice
+    assert found.triggered("mosaic_reinterp") == twice
+    assert found.warnings == []
+
+
+def test_two_passes_need_mosaic_and_its_masks():
+    assert not settings(DRIZZLE.format(2), "overlap").two_passes
+    assert not settings(DRIZZLE.format(2).replace("rmask = 1", "rmask = 0"), "mosaic").two_passes
+    assert not settings("run_mosaic_rmask = 1\n", "mosaic").two_passes
+    assert settings(DRIZZLE.format(1), "mosaic", {"INTERP_METHOD": "2"}).two_passes
+
+
+def test_reinterpolation_asked_for_with_drizzle_is_said_once():
+    found = settings("run_mosaic_reinterp = 1\n" + DRIZZLE.format(2), "mosaic")
+    for _ in range(3):
+        assert found.triggered("mosaic_reinterp")
+    assert len(found.warnings) == 1
+    assert "run_mosaic_reinterp = 1 is not needed with drizzle or grid" in found.warnings[0]

@@ -103,3 +103,29 @@ def test_prf_that_cannot_be_used(new_run, tmp_path, samples, reason):
     run = new_run(PRF_file_name=save(tmp_path / "prf.fits", samples))
     with pytest.raises(InputError, match=rf"prf\.fits: .*{reason}.*make_prf makes the form"):
         save_table(run)
+
+
+def test_prfs_are_interpolated_between_the_places_of_their_headers(new_run, tmp_path):
+    files, regions = [], []
+    for i, (column, row) in enumerate((c, r) for c in (25, 233) for r in (25, 233)):
+        files.append(f"{i}.fits")
+        save(tmp_path / files[-1], gaussian(sigma=0.7 + 0.02 * i), PRFCOL=column, PRFROW=f"{row:03d}")
+        regions.append((1 if column == 25 else 129, 1 if row == 25 else 129, 128, 128))
+    table = tmp_path / "prfmap.tbl"
+    write_prf_map(str(table), PrfMapTable(files, regions, (101, 101)))
+    run = new_run(PRFMAP_FILE_NAME=table)
+    run.settings.overrides["prf_interpolation", "sourcestimate"] = namelist.Entry(
+        "PRF_Interpolation", "bilinear", "SOURCESTIMATE", "command line"
+    )
+    assert check_prfs(run) == []
+    _, where, _ = load_table(save_table(run))
+    index, mix = where.mix_at(np.array([24.0, 128.0]), np.array([24.0, 24.0]))
+    assert index[0, np.argmax(mix[0])] == 0
+    assert mix[0].max() == pytest.approx(1)
+    assert sorted(mix[1]) == pytest.approx([0, 0, 0.5, 0.5])
+    assert set(index[1][mix[1] > 0.1]) == {0, 2}
+    write_prf_map(str(table), PrfMapTable(files[:3], regions[:3], (101, 101)))
+    assert check_prfs(run) == [
+        "command line: PRF_Interpolation = bilinear: 3 PRFs at 2 columns and 2 rows of the array are no grid to "
+        "interpolate in"
+    ]

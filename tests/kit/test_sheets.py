@@ -77,9 +77,8 @@ def test_tasks_use_declared_globals_and_need_tasks():
 def test_every_global_is_used():
     used = {name for task in sheets.tasks() for name in sheets.sheet(task).uses}
     told_to_drivers = {"delete_intermediate_files", "keep_coadded_tiles"}
-    of_old_namelists = {"compute_uncertainties_internally", "SIGMA_DIR", "DMASK_DIR"}
     left = {p.name for p in sheets.common().own} - used
-    assert left <= told_to_drivers | of_old_namelists
+    assert left <= told_to_drivers
 
 
 def test_aliases_lead_to_declared_keys():

@@ -31,6 +31,7 @@ from pymopex.fitting import (
     light_curve,
 )
 from pymopex.prf import PRF, PRFTable, prf_table
+from pymopex.residuals import render
 from pymopex.units import ujy_per_mjysr
 from scipy.optimize import least_squares
 
@@ -46,6 +47,7 @@ SCALE = 1 / ujy_per_mjysr((PIXEL * math.pi / 648000) ** 2)  # MJy/sr per microja
 
 FLUX_TOLERANCE = 1e-6  # relative, of a fit without noise
 PLACE_TOLERANCE = 1e-5  # pixel, of a fit without noise
+SHIFT_TOLERANCE = 2e-4  # pixel, of one step towards a place 0.02 pixel off
 SCATTER_TOLERANCE = 0.08  # relative, measured scatter against the Cramer-Rao bound
 PULL_TOLERANCE = 0.10  # of the unit width of the pulls
 BIAS_TOLERANCE = 3.0  # standard errors of a mean
@@ -618,6 +620,97 @@ def test_light_curve_averages_to_the_fit(table):
     assert weight @ curve.flux[:, 0] / weight.sum() == pytest.approx(fit.sources[0].flux, rel=1e-9)
     assert 1 / weight.sum() == pytest.approx(fit.sources[0].covariance[2, 2], rel=1e-9)
     assert curve.chi2.sum() < fit.chi2
+
+
+def test_prf_between_four_is_their_mixture():
+    widths = (0.8, 0.9, 1.0, 1.1)
+    prfs = prf_table([gaussian_prf(width) for width in widths])
+    mix = np.array([0.1, 0.4, 0.2, 0.3])
+    sky, wcss = sky_at([20.3, 24.1], [19.4, 21.2], [500.0, 200.0]), frames(4)
+    places = [place_sources(wcs, sky.ra, sky.dec) for wcs in wcss]
+    images = []
+    for x, y, _ in places:
+        data = sum(m * picture(x, y, sky.flux, width) for m, width in zip(mix, widths, strict=True))
+        images.append(
+            FrameImage(data.astype(np.float32), np.full(SHAPE, NOISE, np.float32), np.zeros(SHAPE, bool))
+        )
+    pixels = [gather_frame(image, *place[:2], 15, 15) for image, place in zip(images, places, strict=True)]
+    x, y, jacobian = (np.array(column) for column in zip(*places, strict=True))
+    shape = (*x.shape, 4)
+    which, weights = np.broadcast_to(np.arange(4), shape), np.broadcast_to(mix, shape)
+    one = np.full(x.shape, SCALE), which, (15, 15)
+    group = join_frames(pixels, x, y, jacobian, *one, weights)
+    fit = fit_group(group, prfs)
+    assert np.abs(errors(fit, sky, sky)[0]).max() < FLUX_TOLERANCE
+    assert np.abs(errors(fit, sky, sky)[1]).max() < PLACE_TOLERANCE
+    p = np.array([0, 0, 500.0, 0, 0, 200.0, 0])
+    assert np.allclose(model_values(group, prfs, p), group.value, atol=1e-5)
+    drawn = render(x[0], y[0], sky.flux * SCALE, which[0], prfs, SHAPE, mix=weights[0])
+    assert np.allclose(drawn, images[0].data, atol=1e-5)
+    nearest = join_frames(pixels, x, y, jacobian, np.full(x.shape, SCALE), which[..., 1], (15, 15))
+    assert np.abs(errors(fit_group(nearest, prfs), sky, sky)[0]).max() > 0.01
+    with pytest.raises(ValueError, match="prf must have shape"):
+        join_frames(pixels, x, y, jacobian, one[0], which[..., :2], (15, 15), weights[..., :2])
+    with pytest.raises(ValueError, match="weights differ"):
+        render(x[0], y[0], sky.flux, which[0], prfs, SHAPE, mix=weights[0, :, :2])
+
+
+def test_shifts_in_single_frames(table):
+    """A frame whose pointing is off by a little shows it; the others do not."""
+    off = np.array([0.0, 0.01, 0.0, -0.02, 0.0])
+    sky, wcss = sky_at([12.0, 28.0], [20.0, 19.0], [500.0, 300.0]), frames(5)
+    places = [place_sources(wcs, sky.ra, sky.dec) for wcs in wcss]
+    images = [
+        FrameImage(
+            (picture(x + d, y - d, sky.flux) + 0.1).astype("f4"),
+            np.full(SHAPE, NOISE, "f4"),
+            np.zeros(SHAPE, bool),
+        )
+        for (x, y, _), d in zip(places, off, strict=True)
+    ]
+    group = collect(images, wcss, sky.ra, sky.dec)
+    curve = light_curve(group, table, [0.0, 0.0], [0.0, 0.0], flux=sky.flux, background=True)
+    assert np.allclose(curve.shift[..., 0], off[:, None], atol=SHIFT_TOLERANCE)
+    assert np.allclose(curve.shift[..., 1], -off[:, None], atol=SHIFT_TOLERANCE)
+    assert np.isnan(light_curve(group, table, [0.0, 0.0], [0.0, 0.0]).shift).all()
+
+
+def test_shifts_scatter_as_their_variances_say(table):
+    rng, sky, wcss = np.random.default_rng(8), sky_at(20.0, 20.0, 100.0), frames(200)
+    curve = light_curve(observe(wcss, sky, rng=rng), table, [0.0], [0.0], flux=sky.flux, background=True)
+    pulls = curve.shift / np.sqrt(curve.shift_variance)
+    assert pulls.std() == pytest.approx(1, abs=PULL_TOLERANCE)
+    assert abs(pulls.mean()) < BIAS_TOLERANCE / math.sqrt(pulls.size)
+
+
+def test_companion_is_found_in_the_residuals_by_its_significance(table):
+    """A companion of 14 sigma that hardly changes chi2/dof is added; without one, and below the limit, nothing is."""
+    rng, wcss = np.random.default_rng(11), frames(20)
+    one = sky_at(20.0, 20.0, 100.0)
+    both = sky_at([20.0, 22.2], [20.0, 20.9], [100.0, 18.0])
+    settings = FitSettings(residual_sigma=7.0)
+    group = collect([expose(wcs, both, rng) for wcs in wcss], wcss, one.ra, one.dec)
+    plain, found = fit_group(group, table), fit_group(group, table, settings)
+    assert plain.chi2_dof < 1.3
+    assert [s.added for s in found.sources] == [False, True]
+    flux = np.array([s.flux for s in found.sources])
+    error = np.array([math.sqrt(s.covariance[2, 2]) for s in found.sources])
+    assert (np.abs(flux - both.flux) < BIAS_TOLERANCE * error).all()
+    assert plain.chi2 - found.chi2 > 49
+    assert fit_group(group, table, replace(settings, residual_sigma=1000.0)).n_ps == 1
+    assert fit_group(group, table, replace(settings, fixed_positions=True)).n_ps == 1
+    alone = [collect([expose(w, one, rng) for w in wcss], wcss, one.ra, one.dec) for _ in range(20)]
+    assert sum(fit_group(a, table, settings).n_ps > 1 for a in alone) == 0
+
+
+def test_errors_of_the_prf_at_a_bright_star_add_nothing(table):
+    """A PRF that is too narrow leaves residuals of hundreds of sigma, and chi2/dof says so."""
+    wcss, sky = frames(6), sky_at(20.0, 20.0, 1e5)
+    images = [expose(wcs, sky, np.random.default_rng(1), sigma=1.03 * SIGMA) for wcs in wcss]
+    group = collect(images, wcss, sky.ra, sky.dec)
+    fit = fit_group(group, table, FitSettings(residual_sigma=7.0))
+    assert fit.chi2_dof > 100
+    assert fit.n_ps == 1
 
 
 # ---------------------------------------------------------------------------- pixels

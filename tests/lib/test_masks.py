@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pymopex.masks import KINDS, bad_pixels, bit_names, recommended_pattern
+from pymopex.masks import KINDS, bad_pixels, bit_names, recommended_pattern, set_bit
 
 SHAPE = (2, 2)
 
@@ -82,3 +82,41 @@ def test_a_pixel_is_bad_if_a_bit_is_common(value, pattern):
     for kind in (np.int16, np.int32, np.float32):
         found = bad_pixels((1, 1), dmask=np.full((1, 1), value, kind), dmask_pattern=pattern)
         assert bool(found[0, 0]) == (value & pattern != 0)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bit", "result"),
+    [
+        ("i2", 9, "i2"),
+        ("i2", 14, "i2"),
+        ("i2", 15, "i4"),
+        ("u2", 15, "u2"),
+        ("u1", 9, "i2"),
+        ("u1", 3, "u1"),
+        ("i4", 9, "i4"),
+        ("f4", 9, "f4"),
+    ],
+)
+def test_set_bit_adds_to_what_is_there(dtype, bit, result):
+    mask = np.array([[0, 1], [6, 0]], dtype)
+    changed = set_bit(mask, np.array([[True, True], [False, False]]), bit)
+    assert changed.dtype == result
+    assert changed.tolist() == [[1 << bit, 1 | 1 << bit], [6, 0]]
+    assert mask.tolist() == [[0, 1], [6, 0]]
+
+
+def test_set_bit_twice_is_set_bit_once():
+    where = np.array([[True, False]])
+    once = set_bit(np.array([[512, 4]], "i2"), where, 9)
+    assert once.tolist() == [[512, 4]]
+
+
+def test_set_bit_leaves_alone_what_is_no_integer():
+    changed = set_bit(np.array([[np.nan, 2.0]], "f4"), np.array([[True, True]]), 9)
+    assert np.isnan(changed[0, 0])
+    assert changed[0, 1] == 514
+
+
+def test_set_bit_wants_one_shape():
+    with pytest.raises(ValueError, match="where has shape"):
+        set_bit(np.zeros((2, 2), "i2"), np.zeros((1, 2), bool), 9)

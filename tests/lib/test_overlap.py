@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from pymopex.geometry import Box
-from pymopex.overlap import OverlapParams, PairSums, merge, pair_sums, solve_offsets
+from pymopex.overlap import OverlapParams, PairOptions, PairSums, merge, pair_sums, solve_offsets
 from pymopex.stack import Stack
 
 EXACT = 1e-10  # image unit
@@ -21,10 +21,9 @@ def grid_of_frames(n_side, offsets, noise=0.0, seed=1, size=20, step=14, sigma=0
     return Stack.build(Box(0, 0, side, side), boxes, data, ones, [sigma * one for one in ones])
 
 
-def solve(stack, how=None, **keys):
-    return solve_offsets(
-        stack.n_layers, pair_sums(stack, range(stack.n_layers), **keys), how or OverlapParams()
-    )
+def solve(stack, how=None, *, before=None, **options):
+    sums = pair_sums(stack, range(stack.n_layers), PairOptions(**options), before=before)
+    return solve_offsets(stack.n_layers, sums, how or OverlapParams())
 
 
 def test_two_frames_by_hand():
@@ -87,7 +86,7 @@ def test_clipping_by_the_first_solution_leaves_hits_out():
     stack.value[stack.layer == 4] += np.where(np.arange((stack.layer == 4).sum()) % 40 == 0, 30, 0)
     first = found = solve(stack)
     for _ in range(3):
-        found = solve(stack, offsets=found.offsets, clip_sigma=4.0)
+        found = solve(stack, before=found.offsets, clip_sigma=4.0)
     assert np.abs(first.offsets).max() > 0.2
     assert np.abs(found.offsets).max() < 0.03
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from pymopex.prf import PRF, SAMPLING, PRFMap, PRFTable, prf_table
+from pymopex.prf import PRF, SAMPLING, PRFGrid, PRFMap, PRFTable, prf_table
 
 FLUX_BIAS = 5e-4  # relative, of a fit of the undersampled PRF, mean over the places in a pixel
 PEAK_ERROR = {5: 5e-4, 10: 3e-5}  # samples per pixel: largest error of a value, of the peak
@@ -220,3 +220,24 @@ def test_slopes_are_the_derivatives():
     largest = np.abs(slope_x).max()
     assert np.allclose(slope_x, along_x, rtol=0, atol=SLOPE_ERROR * largest)
     assert np.allclose(slope_y, along_y, rtol=0, atol=SLOPE_ERROR * largest)
+
+
+def test_grid_mixes_the_four_prfs_round_a_place():
+    x, y = (a.ravel() for a in np.meshgrid([11.0, 21.0, 31.0], [1.0, 41.0], indexing="ij"))
+    grid = PRFGrid(x, y)
+    at_x, at_y = np.array([10.0, 12.5, 25.0, 60.0, np.nan]), np.array([0.0, 10.0, 40.0, -50.0, 10.0])
+    index, weight = grid.mix_at(at_x, at_y)
+    assert index.shape == weight.shape == (5, 4)
+    np.testing.assert_allclose(weight.sum(axis=1), 1)
+    # bilinear weights reproduce a plane, and carry it on for half a cell
+    value = 2 + 0.3 * x - 0.1 * y
+    expected = 2 + 0.3 * np.clip(at_x + 1, 6, 36) - 0.1 * np.clip(at_y + 1, -19, 61)
+    np.testing.assert_allclose((value[index] * weight).sum(axis=1)[:4], expected[:4])
+    assert weight[0].tolist() == [1, 0, 0, 0]
+    assert index[0, 0] == 0
+
+
+def test_grid_of_other_shapes_is_refused():
+    for x, y in (([1, 2, 1], [1, 1, 2]), ([1, 2], [1, 1]), ([1, 1, 2, 2], [1, 1, 2, 2])):
+        with pytest.raises(ValueError, match="no grid"):
+            PRFGrid(np.array(x), np.array(y))

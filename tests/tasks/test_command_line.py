@@ -99,8 +99,8 @@ def test_a_wrong_command_is_refused(words, error, mopex, field, monkeypatch):
 @pytest.mark.parametrize("task", TASKS)
 def test_unknown_and_wrong_values_of_the_command_line_are_refused(task, mopex, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert mopex("new", "flow", "I1")[0] == 0
     pipeline = next((p for p in sheets.PIPELINES if task in driver.pipeline_tasks(p)), "mosaic")
+    assert mopex("new", pipeline)[0] == 0
     status, log = mopex(task, f"{pipeline}_I1.nl", "OUTPUT_DIR=out", "OUTPUT_DRI=x", "do_multiprocess=maybe")
     assert status == 2
     assert "Error: command line: OUTPUT_DRI = x: unknown key (did you mean OUTPUT_DIR?)" in log

@@ -16,10 +16,12 @@ from pymopex.kit.errors import EXIT_DONE, EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUP
 _USAGE = """usage: mopex TASK NAMELIST [KEY=VALUE ...]   run one module on the products of a run
        mopex TASK --help | --template        its parameters | a commented block for a namelist
        mopex list                            all tasks
-       mopex new PIPELINE|flow [INSTRUMENT]  write template namelists here (overlap, mosaic, apex, apex_qa)
+       mopex new PIPELINE|flow [INSTRUMENT]  write template namelists here
        mopex --version
 
 Pipelines: overlap.sh, mosaic.sh, apex.sh, apex_qa.sh -n NAMELIST [-I images -S sigmas -d masks -O out ...]
+One image: apex_1frame.sh -n NAMELIST [-i image -s sigma -d mask -p prf -O out ...]
+Positions: apex_user_list.sh, apex_user_list_1frame.sh -n NAMELIST -u list [...]
 Several:   flow.sh -I images -S sigmas -d masks -m prfmap.tbl -O out overlap.nl mosaic.nl apex.nl apex_qa.nl
 """
 
@@ -90,7 +92,7 @@ def _drive(words: list[str]) -> int:
     if rest and rest[0] in ("-h", "--help"):
         print(manual.driver_help(pipeline), end="")
         return EXIT_DONE
-    driver.drive(pipeline, driver.pipeline_tasks(pipeline), driver.parse_command(rest))
+    driver.drive(pipeline, driver.pipeline_tasks(pipeline), driver.parse_command(rest, pipeline))
     log.say(f"{pipeline} terminated normally")
     return EXIT_DONE
 
@@ -101,7 +103,7 @@ def _flow(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(manual.driver_help("flow"), end="")
         return EXIT_DONE
-    driver.flow(driver.parse_command(words))
+    driver.flow(driver.parse_command(words, "flow"))
     log.say("flow terminated normally")
     return EXIT_DONE
 

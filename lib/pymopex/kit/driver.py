@@ -7,11 +7,11 @@ import re
 import sys
 import time
 from dataclasses import dataclass, field
-from importlib import import_module, resources
+from importlib import import_module
 
-from pymopex.kit import files, log, namelist, sheets
+from pymopex.kit import cleaning, files, log, namelist, sheets, stages
 from pymopex.kit.checking import problems_of
-from pymopex.kit.errors import EXIT_DONE, EXIT_FAILED, EXIT_INPUT, InputError, InputErrors, TaskFailed
+from pymopex.kit.errors import EXIT_DONE, EXIT_FAILED, EXIT_INPUT, InputError, InputErrors
 from pymopex.kit.parallel import Pool
 from pymopex.kit.parameters import Settings
 from pymopex.kit.task import Run
@@ -31,7 +31,29 @@ FLAGS: dict[str, tuple[str, str]] = {
     "P": ("MOSAIC_PRF_file_name", "PRF of the mosaic, for detection"),
     "E": ("EXTRACTION_TABLE", "table of fitted sources (apex_qa)"),
     "u": ("", "namelist for the mosaic of residual frames (apex_qa)"),
+    "T": ("MOSAIC_FILE_NAME", "image to be freed of the sources (apex_qa on one image)"),
 }
+_OF_LIST = {"u": ("INPUT_USER_LIST", "table of the positions to be measured")}
+_OF_ONE_IMAGE = {
+    "n": FLAGS["n"],
+    "i": ("INPUT_FILE_NAME", "image"),
+    "s": ("SIGMA_FILE_NAME", "uncertainty image"),
+    "d": ("DCE_STATUS_MASK", "status mask"),
+    "M": FLAGS["M"],
+    "R": ("RMASK_FILE_NAME", "outlier mask"),
+    "O": FLAGS["O"],
+    "p": ("PRF_file_name", "PRF of the image"),
+    "m": FLAGS["m"],
+    "P": ("MOSAIC_PRF_file_name", "another PRF for detection"),
+}
+
+
+def flags_of(pipeline: str) -> dict[str, tuple[str, str]]:
+    """Give the flags of a pipeline, with the key each sets and its meaning."""
+    found = dict(_OF_ONE_IMAGE if pipeline in sheets.SINGLE else FLAGS)
+    if pipeline in sheets.USER_LIST:
+        found |= _OF_LIST
+    return found
 
 
 @dataclass
@@ -43,27 +65,41 @@ class Command:
     mosaic_namelist: str = ""
 
 
-def parse_command(words: list[str]) -> Command:
+def parse_command(words: list[str], pipeline: str = "") -> Command:
     """Parse legacy flags (value apart or glued on), ``KEY=VALUE`` words and namelists.
+
+    Parameters
+    ----------
+    words : list of str
+        The command line.
+    pipeline : str
+        Whose flags are meant; empty for that of the first namelist.
 
     Raises
     ------
     InputErrors
         With every word that is not understood.
     """
-    command, problems = Command(), []
+    if not pipeline:
+        return parse_command(words, _told(words))
+    command, problems, flags = Command(), [], flags_of(pipeline)
     rest = list(words)
     while rest:
         word = rest.pop(0)
         if word == "--skip-bad-frames":
             command.overrides["Skip_Bad_Frames"] = "1"
-        elif re.fullmatch(r"-[A-Za-z].*", word) and word[1] in FLAGS:
+        elif word == "--like" or word.startswith("--like="):
+            value = word[7:] or (rest.pop(0) if rest else "")
+            if not value:
+                problems.append("--like: needs a value (FITS image)")
+            command.overrides["FIDUCIALIMAGEFRAMEIN.Like_Image"] = value
+        elif re.fullmatch(r"-[A-Za-z].*", word) and word[1] in flags:
             value = word[2:] or (rest.pop(0) if rest else "")
             if not value:
-                problems.append(f"{word}: needs a value ({FLAGS[word[1]][1]})")
-            _take_flag(command, word[1], value)
+                problems.append(f"{word}: needs a value ({flags[word[1]][1]})")
+            _take_flag(command, word[1], flags[word[1]][0], value)
         elif word.startswith("-"):
-            problems.append(f"{word}: unknown flag; known are {' '.join('-' + f for f in FLAGS)}")
+            problems.append(f"{word}: unknown flag; known are {' '.join('-' + f for f in flags)} --like")
         elif "=" in word:
             key, _, value = word.partition("=")
             command.overrides[key] = value
@@ -74,32 +110,51 @@ def parse_command(words: list[str]) -> Command:
     return command
 
 
-def _take_flag(command: Command, flag: str, value: str) -> None:
+def _told(words: list[str]) -> str:
+    """Tell the pipeline from the first word that names a namelist, without complaints."""
+    for word in words:
+        if word.endswith(".nl"):
+            try:
+                return pipeline_of(namelist.read(namelist.find(word.removeprefix("-n")))) or "flow"
+            except InputError:
+                break
+    return "flow"
+
+
+def _take_flag(command: Command, flag: str, key: str, value: str) -> None:
     if flag == "n":
         command.namelists.append(value)
-    elif flag == "u":
+    elif not key:
         command.mosaic_namelist = value
     else:
-        command.overrides[FLAGS[flag][0]] = value
+        command.overrides[key] = value
 
 
 def pipeline_tasks(pipeline: str) -> list[str]:
     """Give the ordered tasks of a pipeline, which its shell driver holds."""
-    text = resources.files("pymopex.scripts").joinpath(f"{pipeline}.sh").read_text(encoding="utf-8")
-    match = re.search(r'^tasks="([^"]*)"', text, re.MULTILINE)
-    if match is None:
-        raise TaskFailed(f"{pipeline}.sh: holds no list of tasks")
-    return match[1].split()
+    return list(sheets.pipeline_tasks(pipeline))
 
 
 def pipeline_of(found: namelist.Namelist) -> str | None:
     """Tell the pipeline of a namelist from its ``Flow`` meta-data line, else from its file name."""
     for text in (found.metadata.get("Flow", ""), os.path.basename(found.path)):
-        squeezed = re.sub(r"[^a-z]", "", text.casefold())
-        for name in ("apex_qa", "overlap", "mosaic", "apex"):
-            if name.replace("_", "") in squeezed:
+        squeezed = re.sub(r"[^a-z0-9]", "", text.casefold())
+        for name, pattern in _TELLING.items():
+            if re.search(pattern, squeezed):
                 return name
     return None
+
+
+_ONE = "(1|one|single)(frame|image)"
+_TELLING = {
+    "apex_qa": "apexqa",
+    "apex_user_list_1frame": f"userlist{_ONE}|{_ONE}userlist",
+    "apex_user_list": "userlist",
+    "apex_1frame": f"apex{_ONE}",
+    "overlap": "overlap",
+    "mosaic": "mosaic",
+    "apex": "apex",
+}
 
 
 def open_settings(
@@ -157,8 +212,9 @@ def _problems(run: Run, tasks: list[str], need_frames: bool) -> list[str]:
     for task in tasks:
         run.params_of(task)
     problems = list(run.settings.problems)
+    run.pending = set(tasks)
     run.task = tasks[0]  # tells which frames are meant: behind Point Source Image, the residual ones
-    if need_frames:
+    if need_frames or (run.single and run.globals.INPUT_FILE_NAME not in run.promised):
         problems += problems_of(check_frames, run)
     for task in tasks if not run.settings.problems else []:
         module = import_module(f"pymopex.tasks.{task}")
@@ -171,7 +227,10 @@ def _problems(run: Run, tasks: list[str], need_frames: bool) -> list[str]:
 def execute(run: Run, tasks: list[str]) -> None:
     """Run tasks in order; the log has a line with the command before each and its status behind."""
     prefix = os.path.join(sys.prefix, "bin", "mopex")
-    for task in tasks:
+    for number, task in enumerate(tasks):
+        if run.ended:
+            log.say(f"Warning: {run.ended}; left out: {', '.join(tasks[number:])}")
+            return
         log.say(f"{prefix} {task} {run.settings.namelist.path}")
         try:
             run.execute(task)
@@ -186,8 +245,8 @@ def needs_frames(tasks: list[str]) -> bool:
     return any("IMAGE_STACK_FILE_NAME" in sheets.sheet(task).uses for task in tasks)
 
 
-def drive(pipeline: str, tasks: list[str], command: Command) -> None:
-    """Run one pipeline.
+def drive(pipeline: str, tasks: list[str], command: Command) -> bool:
+    """Run one pipeline; gives False if it ended early because there is nothing to do.
 
     Parameters
     ----------
@@ -209,25 +268,24 @@ def drive(pipeline: str, tasks: list[str], command: Command) -> None:
         save_as_run(run)
         if command.mosaic_namelist and pipeline == "apex_qa":
             execute(run, wanted[:1])
-            _mosaic_residuals(run, tasks[1:], command)
+            _mosaic_residuals(run, command)
         else:
             execute(run, wanted)
-        if run.globals.delete_intermediate_files:
-            delete_intermediate(run)
+        cleaning.clean(run, wanted)
     finally:
         run.pool.close()
     log.say(f"{pipeline}: {time.monotonic() - started:.1f} s, peak memory {log.peak_memory():.0f} MB")
+    return not run.ended
 
 
-def _mosaic_residuals(run: Run, tasks: list[str], command: Command) -> None:
-    """Mosaic the residual frames by the namelist of ``-u``."""
+def _mosaic_residuals(run: Run, command: Command) -> None:
+    """Run Mosaic on the residual frames by the namelist of ``-u``, in the folder of the residual mosaic."""
     shared = {v.parameter.name: str(v.value) for v in run.globals if v.parameter.kind == "path" and v.value}
-    overrides = {**shared, **command.overrides, "OUTPUT_DIR": run.globals.OUTPUT_DIR}
-    settings = open_settings(command.mosaic_namelist, overrides, "apex_qa")
-    wanted = [task for task in tasks if settings.triggered(task)]
-    second = Run(settings, run.pool)
-    check(second, wanted, need_frames=False)
-    execute(second, wanted)
+    overrides = {**shared, **command.overrides, "IMAGE_STACK_FILE_NAME": run.path("residual_list")}
+    overrides["OUTPUT_DIR"] = os.path.join(run.globals.OUTPUT_DIR, run.globals.RESIDUAL_DIR, "mosaic")
+    if overrides.get("FIF_FILE_NAME"):
+        overrides["run_fiducial_image_frame"] = "0"
+    drive("mosaic", pipeline_tasks("mosaic"), Command([command.mosaic_namelist], overrides))
 
 
 def save_as_run(run: Run) -> None:
@@ -247,31 +305,6 @@ def save_as_run(run: Run) -> None:
     files.write_text(target, text)
 
 
-_INTERMEDIATE = {
-    "overlap": ("minback", "detmap", "interp", "interp_covg", "interp_unc"),
-    "mosaic": (
-        *("minback", "detmap", "interp", "interp_covg", "interp_unc", "proj", "dual", "level"),
-        *("outlier", "box_outlier", "reinterp", "reinterp_covg", "reinterp_unc"),
-    ),
-    "apex": ("interp", "interp_covg", "interp_unc"),
-    "apex_qa": ("interp", "interp_covg", "interp_unc"),
-}
-
-
-def delete_intermediate(run: Run) -> None:
-    """Remove the images of each frame that no later pipeline needs."""
-    count = 0
-    run.task = "mosaic_interp"
-    for product in _INTERMEDIATE[run.pipeline]:
-        for frame in run.frames():
-            base = frame.sigma_base if product.endswith("unc") else frame.base
-            path = run.path(product, base=base)
-            if os.path.exists(path):
-                os.unlink(path)
-                count += 1
-    run.note(f"deleted {count} intermediate images")
-
-
 def flow(command: Command) -> None:
     """Run several pipelines; each finds the products of those before it.
 
@@ -279,17 +312,21 @@ def flow(command: Command) -> None:
     -----
     Behind Overlap, the next pipelines take the corrected frames. Behind Mosaic, they take its fiducial frame,
     outlier masks and tiles, and APEX leaves out the modules that would make a mosaic of its own. Behind APEX,
-    APEX QA takes its extraction table. The namelists left in `OUTPUT_DIR` hold the values so set, and
-    rerun alone.
+    APEX QA takes its extraction table. Tiles stay if APEX follows. The namelists left in `OUTPUT_DIR` hold
+    the values so set, and rerun alone. Uncertainties computed, frames chosen and hits found by one pipeline hold
+    for those behind it.
     """
     if not command.namelists:
         raise InputError("flow: no namelist is given")
     steps = _check_flow(command)
     links: dict[str, dict[str, str]] = {name: {} for name in sheets.PIPELINES}
+    if {"apex", "apex_user_list"} & {pipeline for _, pipeline in steps}:
+        links["mosaic"]["keep_coadded_tiles"] = "1"  # APEX works on them
     for path, pipeline in steps:
         log.say(f"== {pipeline}: {path}")
         known = Command([path], {**command.overrides, **links[pipeline]}, command.mosaic_namelist)
-        drive(pipeline, pipeline_tasks(pipeline), known)
+        if not drive(pipeline, pipeline_tasks(pipeline), known):
+            break
         for later, found in _links(pipeline, path, known.overrides).items():
             links[later].update(found)
 
@@ -297,9 +334,13 @@ def flow(command: Command) -> None:
 def _check_flow(command: Command) -> list[tuple[str, str]]:
     """Find the problems of all namelists before the first pipeline starts."""
     found: list[Settings] = []
-    problems = [text for path in command.namelists for text in problems_of(_open, path, command, found)]
+    handed: dict[str, dict[str, str]] = {name: {} for name in sheets.PIPELINES}
+    problems = [
+        text for path in command.namelists for text in problems_of(_open, path, command, handed, found)
+    ]
     steps = [(Run(settings, Pool(1)), _wanted(settings)) for settings in found]
     for run, wanted in steps:
+        run.promised = set(handed[run.pipeline].values())
         problems += _problems(run, wanted, run is steps[0][0])
     _warn([run for run, _ in steps])
     if problems:
@@ -307,8 +348,16 @@ def _check_flow(command: Command) -> list[tuple[str, str]]:
     return list(zip(command.namelists, (settings.pipeline for settings in found), strict=True))
 
 
-def _open(path: str, command: Command, found: list[Settings]) -> None:
-    found.append(open_settings(path, command.overrides))
+def _open(path: str, command: Command, handed: dict[str, dict[str, str]], found: list[Settings]) -> None:
+    """Read a namelist, with the one image and the table that pipelines before it will have made."""
+    pipeline = open_settings(path, command.overrides).pipeline
+    overrides = {**command.overrides, **handed[pipeline]}
+    found.append(open_settings(path, overrides))
+    for later, keys in _links(pipeline, path, overrides).items():
+        handed[later].update({key: value for key, value in keys.items() if key in _HANDED})
+
+
+_HANDED = ("INPUT_FILE_NAME", "SIGMA_FILE_NAME", "COVERAGE_MAP", "MOSAIC_FILE_NAME", "EXTRACTION_TABLE")
 
 
 def _wanted(settings: Settings) -> list[str]:
@@ -318,19 +367,41 @@ def _wanted(settings: Settings) -> list[str]:
 def _links(pipeline: str, path: str, overrides: dict[str, str]) -> dict[str, dict[str, str]]:
     """Give what the pipelines behind this one are told."""
     run = Run(open_settings(path, overrides, pipeline))
+    shared = stages.links(run)
+    found = _own_links(run)
+    return {later: {**shared, **found.get(later, {})} for later in _LATER[pipeline]}
+
+
+_LATER = {name: sheets.PIPELINES[number + 1 :] for number, name in enumerate(sheets.PIPELINES)}
+
+
+def _own_links(run: Run) -> dict[str, dict[str, str]]:
+    """Give what the pipelines behind this one are told of its main products."""
+    pipeline = run.pipeline
     if pipeline == "overlap" and run.globals.apply_overlap_correction:
         images = {"IMAGE_STACK_FILE_NAME": run.path("corrected_list")}
-        return {"mosaic": images, "apex": images, "apex_qa": images}
+        return dict.fromkeys(("mosaic", "apex", "apex_user_list", "apex_qa"), images)
     if pipeline == "mosaic":
         shared = {"FIF_FILE_NAME": run.path("mosaic_fif")}
         if run.settings.triggered("mosaic_rmask"):
             shared["RMASK_LIST"] = run.path("rmask_list")
         places = {"COADDER_DIR": run.globals.COADDER_DIR, "COMBINER_DIR": run.globals.COMBINER_DIR}
-        return {"apex": {**shared, **places, **dict.fromkeys(_MOSAICKING, "0")}, "apex_qa": shared}
-    if pipeline == "apex":
+        multi = {**shared, **places, **dict.fromkeys(_MOSAICKING, "0")}
+        one = dict.fromkeys(sheets.SINGLE, _mosaic_as_image(run))
+        return {"apex": multi, "apex_user_list": multi, "apex_qa": shared, **one}
+    if pipeline in ("apex", "apex_user_list", *sheets.SINGLE):
         made = run.path("extract") if run.settings.triggered("select") else run.path("extract_raw")
-        return {"apex_qa": {"EXTRACTION_TABLE": made}}
+        image = {"MOSAIC_FILE_NAME": run.globals.INPUT_FILE_NAME} if run.single else {}
+        return {"apex_qa": {"EXTRACTION_TABLE": made, **image}}
     return {}
+
+
+def _mosaic_as_image(run: Run) -> dict[str, str]:
+    """Give the mosaic, its uncertainty and its coverage as the one image of a single-frame run."""
+    products = {"INPUT_FILE_NAME": "mosaic", "COVERAGE_MAP": "mosaic_cov"}
+    if run.globals.create_unc_mosaic and run.has_uncertainties:
+        products["SIGMA_FILE_NAME"] = "mosaic_unc"
+    return {key: run.path(product) for key, product in products.items()}
 
 
 # Modules that APEX leaves out when Mosaic ran before it.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import os
 import re
 import time
 from dataclasses import dataclass, field
@@ -16,10 +18,11 @@ if TYPE_CHECKING:
 _LINE = re.compile(r"\s*\\?\s*(?:[A-Za-z]+\s+)?([\w-]+)\s*=\s*(.*?)\s*$")
 _NUMBERS = ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CROTA2", "NAXIS1", "NAXIS2", "CDELT1", "CDELT2")
 _WORDS = ("PROJTYPE", "CTYPE1", "CTYPE2")
+_SEAL = ", checksum "
 _HUGE = 10_000_000  # pixels; no mosaic is as wide
 
 
-def write_fif(path: str, frame: FiducialFrame, comment: str) -> None:
+def write_fif(path: str, frame: FiducialFrame, comment: str, *, sealed: bool = False) -> None:
     """Write a fiducial image frame in the legacy layout.
 
     Parameters
@@ -30,13 +33,14 @@ def write_fif(path: str, frame: FiducialFrame, comment: str) -> None:
         Its content; numbers are written so that the same frame is read back.
     comment : str
         The first line, such as ``Output from Mosaic_INT``.
+    sealed : bool
+        Add a checksum to the first line, by which `is_own` knows the table again as long as nobody edits it.
 
     References
     ----------
     MOPEX User's Guide, Fiducial Image Frame.
     """
     lines = [
-        f"\\char comment = {' '.join(comment.split())}",
         f"\\char Date-Time = {time.ctime()}",
         f"\\char PROJTYPE = '{frame.projtype}'",
         f"\\real  CRVAL1 = {_real(frame.crval1, 6)}",
@@ -51,8 +55,34 @@ def write_fif(path: str, frame: FiducialFrame, comment: str) -> None:
         f'\\char CTYPE1 = "{frame.ctype1}"',
         f'\\char CTYPE2 = "{frame.ctype2}"',
     ]
+    comment = " ".join(comment.split())
+    if sealed:
+        comment = f"{comment}{_SEAL}{_checksum(lines)}"
     with open(path, "w", encoding="utf-8", newline="\n") as file:
-        file.write("\n".join(lines) + "\n")
+        file.write("\n".join([f"\\char comment = {comment}", *lines]) + "\n")
+
+
+def is_own(path: str) -> bool:
+    """Tell whether a table may be written over: it does not exist, or was written here, sealed, and not edited since.
+
+    Parameters
+    ----------
+    path : str
+        The table.
+    """
+    if not os.path.exists(path):
+        return True
+    try:
+        first, *lines = [line for line in _lines(path) if line.strip()] or [""]
+    except InputError:
+        return False
+    return first.startswith("\\char comment =") and first.endswith(f"{_SEAL}{_checksum(lines)}")
+
+
+def _checksum(lines: list[str]) -> str:
+    """Sum up the lines of a table, but for the one that tells when it was written."""
+    kept = "\n".join(line for line in lines if "Date-Time" not in line)
+    return hashlib.sha256(kept.encode("utf-8")).hexdigest()[:12]
 
 
 def _real(value: float, decimals: int) -> str:

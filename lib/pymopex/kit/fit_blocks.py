@@ -18,10 +18,11 @@ from pymopex.kit.prfs import load_table
 from pymopex.residuals import render
 
 if TYPE_CHECKING:
-    from pymopex.prf import PRFMap, PRFTable
+    from pymopex.prf import PRFGrid, PRFMap, PRFTable
 
 _TOLERANCE = 0.1  # of the model: by how much a PRF may be wrong at a pixel without it being called a hit
 _KEPT = 200  # frames that a process keeps in memory
+_LARGE = 1200  # pixels; of larger images, which are mosaics, the part that a block needs is worked on
 _FEWEST = 4  # frames that a source needs before single pixels are dropped
 
 
@@ -30,6 +31,8 @@ class FitJob:
     """One block: which sources, in which frames, and how.
 
     Positions in degrees and fluxes in microjansky are those of all sources; `members` are the sources of the block.
+    With a path in `curves`, the measurements in single frames are written there. Pixels at the level `saturation`
+    [image unit] or above are left out, and so are those within `hole` pixels of the sources marked in `bright`.
     """
 
     ra: np.ndarray
@@ -47,11 +50,18 @@ class FitJob:
     table: str
     images: tuple[str, ...] = ()
     snr_box: int = 3
+    curves: str = ""
+    saturation: float | None = None
+    bright: np.ndarray | None = None
+    hole: float = 0.0
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """The fit of one group and what its rows need besides: noise in the box, mean scale, central PRF value."""
+    """The fit of one group and what its rows need besides.
+
+    These are the noise in the box, the mean scale, the central PRF value, and whether the core of a member is masked.
+    """
 
     members: np.ndarray
     fit: GroupFit
@@ -59,16 +69,17 @@ class Fitted:
     scale: np.ndarray
     central: np.ndarray
     dropped: int
+    masked: np.ndarray
 
 
 @dataclass(frozen=True)
 class Gathered:
-    """The pixels of a group in all frames, and the MJy/sr per microjansky and the PRF of each source in each."""
+    """The pixels of a group in all frames that hold it, the numbers of these, and the MJy/sr per microjansky."""
 
     members: np.ndarray
     group: GroupData
     scale: np.ndarray
-    prf: np.ndarray
+    frames: np.ndarray
 
 
 def fit_block(job: FitJob) -> list[Fitted]:
@@ -79,8 +90,18 @@ def fit_block(job: FitJob) -> list[Fitted]:
     With known fluxes (from an earlier pass) every frame is freed of all sources first, and each group gets its own
     model back: so the wings of neighbours that are not in the group do not enter its fit.
     """
+    from pymopex.kit.light_curves import curve_rows, save_rows
+
     table, _, central = load_table(job.table)
-    return [_fit(job, gathered, table, central) for gathered in gather_groups(job)]
+    found, curves = [], []
+    for gathered in gather_groups(job):
+        fitted, group = _fit(job, gathered, table, central)
+        found.append(fitted)
+        if job.curves:
+            curves.append(curve_rows(fitted, group, table, gathered.frames, job.settings))
+    if job.curves:
+        save_rows(job.curves, curves)
+    return found
 
 
 def gather_groups(job: FitJob) -> list[Gathered]:
@@ -95,11 +116,12 @@ def gather_groups(job: FitJob) -> list[Gathered]:
     found = []
     for members, parts in zip(groups, pieces, strict=True):
         if parts:
-            pixels, *columns = zip(*parts, strict=True)
-            x, y, jacobian, scale, prf = (np.array(column) for column in columns)
+            pixels, mixes, *columns = zip(*parts, strict=True)
+            frames, x, y, jacobian, scale, prf = (np.array(column) for column in columns)
+            mix = None if mixes[0] is None else np.array(mixes)
             size = job.fit_size[members].max(axis=0)
-            group = join_frames(pixels, x, y, jacobian, scale, prf, (int(size[0]), int(size[1])))
-            found.append(Gathered(members, group, scale, prf))
+            group = join_frames(pixels, x, y, jacobian, scale, prf, (int(size[0]), int(size[1])), mix)
+            found.append(Gathered(members, group, scale, frames))
     return found
 
 
@@ -108,19 +130,20 @@ def _pieces(
     number: int,
     files: FrameFiles,
     table: PRFTable,
-    where: PRFMap,
+    where: PRFMap | PRFGrid,
     groups: list[np.ndarray],
     owner: dict[int, int],
 ) -> Iterator[tuple[int, tuple]]:
     """Give the number, pixels and places of each group that one frame holds."""
     wcs, shape = _frame_geometry(files.image, job.refined)
-    near = near_frame(wcs, shape, job.ra, job.dec)
+    reach = max(20.0, *table.half_size, job.fit_size.max(), -job.n_edge)
+    near = near_frame(wcs, shape, job.ra, job.dec, reach)
     place = {int(source): i for i, source in enumerate(near)}
     touched = sorted({owner[source] for source in place if source in owner})
     if not touched:
         return
     x, y, jacobian = place_sources(wcs, job.ra[near], job.dec[near])
-    inside = _inside(x, y, shape, job.n_edge)
+    inside = inside_frame(x, y, shape, job.n_edge)
     chosen = []
     for g in touched:
         rows = np.array([place[int(m)] for m in groups[g] if int(m) in place])
@@ -128,19 +151,40 @@ def _pieces(
             chosen.append((g, rows))
     if not chosen:
         return
-    scale, prf = _scale(wcs, x, y), where.index_at(x, y)
-    image = _image(job, number, files)
+    scale, (prf, mix) = _scale(wcs, x, y), where.mix_at(x, y)
+    at = np.concatenate([rows for _, rows in chosen])
+    image, x0, y0 = _part(_image(job, number, files), x[at], y[at], int(job.fit_size.max()))
     if np.any(job.flux[near] != 0):
-        at = np.concatenate([rows for _, rows in chosen])
         lit = _within(x, y, at, max(table.half_size) + job.fit_size.max())
         amplitude = job.flux[near] * scale
-        model = render(x[lit], y[lit], amplitude[lit], prf[lit], table, shape)
+        some = None if mix is None else mix[lit]
+        model = render(x[lit] - x0, y[lit] - y0, amplitude[lit], prf[lit], table, image.data.shape, mix=some)
         image = FrameImage((image.data - model).astype(np.float32), image.sigma, image.bad)
     for g, rows in chosen:
         size = job.fit_size[groups[g]].max(axis=0)
-        pixels = gather_frame(image, x[rows], y[rows], int(size[0]), int(size[1]))
+        pixels = gather_frame(image, x[rows] - x0, y[rows] - y0, int(size[0]), int(size[1]))
         if pixels.value.size:
-            yield g, (pixels, x[rows], y[rows], jacobian[rows], scale[rows], prf[rows])
+            pixels = pixels._replace(px=pixels.px + np.int32(x0), py=pixels.py + np.int32(y0))
+            some = None if mix is None else mix[rows]
+            yield g, (pixels, some, files.index, x[rows], y[rows], jacobian[rows], scale[rows], prf[rows])
+
+
+def _part(image: FrameImage, x: np.ndarray, y: np.ndarray, reach: int) -> tuple[FrameImage, int, int]:
+    """Cut the part that holds the boxes of some sources out of a large image; and its lower left pixel."""
+    ny, nx = image.data.shape
+    placed = np.isfinite(x) & np.isfinite(y)
+    if max(nx, ny) <= _LARGE or not placed.any():
+        return image, 0, 0
+    x0, x1 = _span(x[placed], reach, nx)
+    y0, y1 = _span(y[placed], reach, ny)
+    arrays = (np.ascontiguousarray(a[y0:y1, x0:x1]) for a in (image.data, image.sigma, image.bad))
+    return FrameImage(*arrays), x0, y0
+
+
+def _span(x: np.ndarray, reach: int, n: int) -> tuple[int, int]:
+    """Give the first pixel, and the first behind the last, of the boxes along one axis of n pixels."""
+    first = min(max(int(x.min()) - reach, 0), n - 1)
+    return first, min(max(int(x.max()) + reach + 2, first + 1), n)
 
 
 @lru_cache(maxsize=4096)
@@ -152,18 +196,19 @@ def _frame_geometry(path: str, refined: bool) -> tuple[Any, tuple[int, int]]:
     return frame_wcs(header, refined=refined), (header["NAXIS2"], header["NAXIS1"])
 
 
-def near_frame(wcs: Any, shape: tuple[int, int], ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
-    """Give the sources whose light may reach the frame."""
-    from pymopex.projection import unit_vectors
+def near_frame(
+    wcs: Any, shape: tuple[int, int], ra: np.ndarray, dec: np.ndarray, reach: float = 20.0
+) -> np.ndarray:
+    """Give the sources whose light may reach the frame, as far as `reach` pixels."""
+    from pymopex.projection import pixel_to_sky, rotate_sky, sky_system, unit_vectors
 
-    centre = wcs.all_pix2world([[shape[1] / 2, shape[0] / 2]], 0)[0]
-    edge = wcs.all_pix2world([[-20.0, -20.0]], 0)[0]
-    c, e = (unit_vectors(*point) for point in (centre, edge))
-    directions = unit_vectors(ra, dec)
-    return np.flatnonzero(c @ directions >= c @ e)
+    at = np.array([[shape[1] / 2, shape[0] / 2], [-reach, -reach]]).T
+    c, e = unit_vectors(*rotate_sky(*pixel_to_sky(wcs, *at), sky_system(wcs), "J2000")).T
+    return np.flatnonzero(c @ unit_vectors(ra, dec) >= c @ e)
 
 
-def _inside(x: np.ndarray, y: np.ndarray, shape: tuple[int, int], n_edge: int) -> np.ndarray:
+def inside_frame(x: np.ndarray, y: np.ndarray, shape: tuple[int, int], n_edge: int) -> np.ndarray:
+    """Tell which places lie at least `n_edge` pixels inside a frame (if negative, at most that far outside)."""
     ny, nx = shape
     return (x >= n_edge) & (x <= nx - 1 - n_edge) & (y >= n_edge) & (y <= ny - 1 - n_edge)
 
@@ -188,6 +233,9 @@ def _within(x: np.ndarray, y: np.ndarray, at: np.ndarray, reach: float) -> np.nd
 def _image(job: FitJob, number: int, files: FrameFiles) -> FrameImage:
     """Give the frame to be fitted, or its background-subtracted form."""
     image = _frame_image(files, job.bits)
+    if job.saturation is not None:
+        full = image.bad | (image.data >= job.saturation)
+        image = FrameImage(image.data, image.sigma, full)
     if not job.images:
         return image
     data = read_image(job.images[number], dtype=np.float32)[0]
@@ -202,10 +250,14 @@ def _frame_image(files: FrameFiles, bits: FatalBits) -> FrameImage:
     return FrameImage(frame.data, sigma, frame.bad)
 
 
-def _fit(job: FitJob, gathered: Gathered, table: PRFTable, central: np.ndarray) -> Fitted:
+def _fit(job: FitJob, gathered: Gathered, table: PRFTable, central: np.ndarray) -> tuple[Fitted, GroupData]:
+    """Fit a group; gives the pixels that were used, too."""
     from pymopex.fit_kernels import model_values
 
     members, group = gathered.members, gathered.group
+    masked = _masked_cores(group)
+    if job.bright is not None and job.hole > 0:
+        group = _without_cores(group, job.bright[members], job.hole)
     known = job.flux[members]
     if np.any(known != 0):
         own = np.append(np.column_stack([0 * known, 0 * known, known]).ravel(), 0.0)
@@ -215,7 +267,43 @@ def _fit(job: FitJob, gathered: Gathered, table: PRFTable, central: np.ndarray) 
     if dropped:
         fit = fit_group(group, table, job.settings)
     variance = _box_variance(group, job.snr_box)
-    return Fitted(members, fit, variance, _mean(gathered.scale), _mean(central[gathered.prf]), dropped)
+    middle = _mean((central[group.prf] * group.mix).sum(axis=-1))
+    return Fitted(members, fit, variance, _mean(gathered.scale), middle, dropped, masked), group
+
+
+def _masked_cores(group: GroupData) -> np.ndarray:
+    """Tell of each source whether its own pixel and another of the 3 x 3 round it are masked in half of the frames."""
+    frame = np.repeat(np.arange(group.n_frames), np.diff(group.first))
+    held = np.isfinite(group.rx) & (np.diff(group.first) > 0)[:, None]
+    out = np.zeros(group.n_sources, bool)
+    for n in range(group.n_sources):
+        far = np.maximum(
+            np.abs(group.px - np.rint(group.rx[frame, n])), np.abs(group.py - np.rint(group.ry[frame, n]))
+        )
+        own, near = (np.bincount(frame[far <= reach], minlength=group.n_frames) for reach in (0, 1))
+        masked = held[:, n] & (own == 0) & (near <= 7)
+        out[n] = held[:, n].any() and 2 * masked.sum() >= held[:, n].sum()
+    return out
+
+
+def _without_cores(group: GroupData, bright: np.ndarray, hole: float) -> GroupData:
+    """Drop the pixels near some of the sources."""
+    frame = np.repeat(np.arange(group.n_frames), np.diff(group.first))
+    keep = np.ones(group.value.size, bool)
+    for n in np.flatnonzero(bright):
+        keep &= ~(np.hypot(group.px - group.rx[frame, n], group.py - group.ry[frame, n]) < hole)
+    return _with_pixels(group, keep)
+
+
+def _with_pixels(group: GroupData, keep: np.ndarray) -> GroupData:
+    """Keep some of the pixels of a group."""
+    frame = np.repeat(np.arange(group.n_frames), np.diff(group.first))[keep]
+    counts = np.bincount(frame, minlength=group.n_frames)
+    first = np.concatenate([[0], np.cumsum(counts)]).astype(group.first.dtype)
+    value, weight, px, py = (
+        np.ascontiguousarray(a[keep]) for a in (group.value, group.weight, group.px, group.py)
+    )
+    return group._replace(first=first, value=value, weight=weight, px=px, py=py)
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
@@ -243,14 +331,7 @@ def _without_hits(group: GroupData, fit: GroupFit, table: PRFTable, robust: floa
     keep = np.abs(off) <= limit
     if keep.all() or keep.sum() < 0.8 * keep.size:
         return group, 0
-    frame = np.repeat(np.arange(group.n_frames), np.diff(group.first))[keep]
-    counts = np.bincount(frame, minlength=group.n_frames)
-    first = np.concatenate([[0], np.cumsum(counts)]).astype(group.first.dtype)
-    value, weight, px, py = (
-        np.ascontiguousarray(a[keep]) for a in (group.value, group.weight, group.px, group.py)
-    )
-    kept_group = group._replace(first=first, value=value, weight=weight, px=px, py=py)
-    return kept_group, int((~keep).sum())
+    return _with_pixels(group, keep), int((~keep).sum())
 
 
 def _box_variance(group: GroupData, box: int) -> np.ndarray:

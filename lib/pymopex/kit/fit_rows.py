@@ -10,10 +10,12 @@ import numpy as np
 from pymopex.fit_data import offset_sky
 from pymopex.fitting import Deblend, FitStatus
 from pymopex.kit.images import read_image
+from pymopex.kit.searched import pixel_grid, searched
 from pymopex.snr import fit_snr
 
 if TYPE_CHECKING:
     from pymopex.kit.fit_blocks import Fitted
+    from pymopex.kit.searched import PixelGrid
     from pymopex.kit.task import Run
 
 _ARCSEC = 3600.0
@@ -21,19 +23,20 @@ _ARCSEC = 3600.0
 
 def table_rows(run: Run, sources: Any, found: list[Fitted]) -> dict[str, Any]:
     """Give the columns of ``extract_raw.tbl``, in the order of the detections."""
-    grid = run.fiducial("mosaic_fif" if os.path.exists(run.path("mosaic_fif")) else "fif")
-    noise = _noise_maps(run)
+    grid = pixel_grid(run)
+    noise, coverage = _noise_maps(run), _coverage(run)
     limit = _shift_limit(run)
     rows = [row for fitted in found for row in _group_rows(sources, fitted, limit)]
     rows.sort(key=lambda row: (row["detid"], row["added"]))
     data: dict[str, Any] = {name: np.array([row[name] for row in rows]) for name in _NAMES}
     ra, dec = np.asarray(data["RA"], float), np.asarray(data["Dec"], float)
-    pixel = grid.wcs().all_world2pix(np.column_stack([ra, dec]), 1) if rows else np.zeros((0, 2))
+    pixel = np.column_stack(grid.to_pixels(ra, dec))
     data["srcid"] = np.arange(1, len(rows) + 1)
+    data["key"] = [row["key"] for row in rows]
     data["x"], data["y"] = pixel[:, 0], pixel[:, 1]
     _pixel_errors(grid, data, rows)
     data["SNR"] = np.array(
-        [_snr(run, row, x, y, noise, grid) for row, (x, y) in zip(rows, pixel, strict=True)]
+        [_snr(run, row, x, y, (noise, coverage), grid) for row, (x, y) in zip(rows, pixel, strict=True)]
     )
     return data
 
@@ -56,6 +59,7 @@ def _group_rows(sources: Any, fitted: Fitted, limit: float) -> list[dict[str, An
         rows.append(
             {
                 "detid": int(sources.detid[source]),
+                "key": (int(fitted.members[0]), number),
                 "added": number >= len(fitted.members),
                 "N_PS": fitted.fit.n_ps,
                 "RA": ra,
@@ -83,7 +87,7 @@ def _group_rows(sources: Any, fitted: Fitted, limit: float) -> list[dict[str, An
 
 
 def _root(value: float) -> float:
-    return float(np.sqrt(value)) if value > 0 else float("nan")
+    return float(np.sqrt(value)) if value >= 0 else float("nan")
 
 
 def _letters(sources: Any, fitted: Fitted, source: int, place: tuple[float, float], limit: float) -> str:
@@ -96,6 +100,8 @@ def _letters(sources: Any, fitted: Fitted, source: int, place: tuple[float, floa
         letters += Deblend.CAPPED
     if _shift(sources, source, *place) > limit:
         letters += Deblend.OUTSIDE
+    if fitted.masked[list(fitted.members).index(source)]:
+        letters += Deblend.SATURATED
     return letters or str(Deblend.NONE)
 
 
@@ -109,12 +115,12 @@ def _shift(sources: Any, source: int, ra: float, dec: float) -> float:
 def _shift_limit(run: Run) -> float:
     """Distance beyond which a source is marked [arcsec]; infinite if there is no limit."""
     p = run.params
-    if p.MaxShift_X is None and p.MaxShift_Y is None:
+    if p.Fixed_Positions or (p.MaxShift_X is None and p.MaxShift_Y is None):
         return float("inf")
-    return max(p.MaxShift_X or 0, p.MaxShift_Y or 0) * _frame_pixel(run)
+    return max(p.MaxShift_X or 0, p.MaxShift_Y or 0) * frame_pixel(run)
 
 
-def _frame_pixel(run: Run) -> float:
+def frame_pixel(run: Run) -> float:
     """Side of a frame's pixel [arcsec]."""
     from pymopex.geometry import frame_wcs, pixel_solid_angle
     from pymopex.kit.images import read_header
@@ -132,7 +138,7 @@ def _pixel_errors(grid: Any, data: dict[str, Any], rows: list[dict[str, Any]]) -
     if not rows:
         data["delta_x"] = data["delta_y"] = data["delta_xy"] = np.zeros(0)
         return
-    _, _, jacobian = place_sources(grid.wcs(), np.asarray(data["RA"], float), np.asarray(data["Dec"], float))
+    _, _, jacobian = place_sources(grid.wcs, np.asarray(data["RA"], float), np.asarray(data["Dec"], float))
     covariance = np.array([row["covariance"] for row in rows])
     turned = jacobian @ covariance @ np.swapaxes(jacobian, 1, 2)
     with np.errstate(invalid="ignore"):
@@ -141,33 +147,45 @@ def _pixel_errors(grid: Any, data: dict[str, Any], rows: list[dict[str, Any]]) -
 
 
 def _noise_maps(run: Run) -> list:
-    """Read the measured noise of the tiles, if the SNR column is to use it."""
-    from pymopex.kit.layers import coadd_tiles
-
-    if run.params.use_data_unc_for_fitted_SNR or not os.path.exists(run.path("coadd_tiles")):
+    """Read the measured noise of the tiles, or of the one image, if the SNR column is to use it."""
+    if run.params.use_data_unc_for_fitted_SNR:
         return []
-    boxes = [box for box, _ in coadd_tiles(run, "image")]
-    paths = [run.path("tile_noise", tile=number) for number in range(1, len(boxes) + 1)]
-    return [
-        (box, read_image(path)[0]) for box, path in zip(boxes, paths, strict=True) if os.path.exists(path)
-    ]
+    if not (run.single or os.path.exists(run.path("coadd_tiles"))):
+        return []
+    paths = [(tile.box, run.path("tile_noise", tile=tile.number)) for tile in searched(run)]
+    return [(box, read_image(path)[0]) for box, path in paths if os.path.exists(path)]
 
 
-def _snr(run: Run, row: dict[str, Any], x: float, y: float, noise: list, grid: Any) -> float:
+def _coverage(run: Run) -> list:
+    """Read the coverage of the one image, if it is given."""
+    from pymopex.geometry import Box
+
+    path = run.globals.COVERAGE_MAP if run.single else ""
+    if not path:
+        return []
+    image = read_image(path)[0]
+    return [(Box(0, 0, image.shape[1], image.shape[0]), image)]
+
+
+def _snr(
+    run: Run, row: dict[str, Any], x: float, y: float, maps: tuple[list, list], grid: PixelGrid
+) -> float:
     """Give the SNR of a row by the recipe of the namelist.
 
     Notes
     -----
-    Recipes 0 and 2 work on the mosaic, where the noise is measured; 1 works on the frames and takes the noise of the
-    mean of all frames. Without noise tiles, recipe 1 is taken.
+    With ``use_data_unc_for_fitted_SNR``, and where no noise was measured, recipe 1 is taken, with the uncertainties of
+    the frames for the noise of the mean of all frames. Else the noise is that measured on the mosaic. The images of
+    recipe 2 are the frames that hold the source, or the coverage of the one image there.
     """
+    noise, coverage = maps
     p = run.params
     recipe = int(p.Use_Photerr_for_SNR)
-    if recipe == 1 or not noise or p.use_data_unc_for_fitted_SNR:
+    if not noise:
         variance = row["box_variance"]
         return row["flux"] * row["scale"] / np.sqrt(variance) if variance > 0 else float("nan")
     sigma = _at(noise, x, y)
-    per_ujy = 1 / (_SQUARE_DEGREE_UJY * abs(grid.cdelt1 * grid.cdelt2))
+    per_ujy = 1 / (_SQUARE_DEGREE_UJY * grid.side**2)
     shrink = row["scale"] / per_ujy  # mosaic pixel area over frame pixel area
     return fit_snr(
         recipe,
@@ -175,7 +193,7 @@ def _snr(run: Run, row: dict[str, Any], x: float, y: float, noise: list, grid: A
         np.full((3, 3), sigma),
         noise_pixels=1 / max(row["central"] * shrink, 1e-30),
         gain=p.Gain_for_SNR,
-        coverage=max(row["n_frames"], 1),
+        coverage=_at(coverage, x, y) if coverage else max(row["n_frames"], 1),
     )
 
 

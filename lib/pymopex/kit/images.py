@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -32,14 +32,20 @@ class FrameFiles:
     @property
     def base(self) -> str:
         """File name of the image without folder and ending."""
-        name = os.path.basename(self.image)
-        return name[: -len(".fits")] if name.endswith(".fits") else os.path.splitext(name)[0]
+        return _bare(self.image)
 
     @property
     def sigma_base(self) -> str:
         """File name of the uncertainty image without folder and ending."""
-        name = os.path.basename(self.sigma) or f"{self.base}_sigma"
-        return name[: -len(".fits")] if name.endswith(".fits") else os.path.splitext(name)[0]
+        return _bare(self.sigma) if self.sigma else f"{self.base}_sigma"
+
+
+def _bare(path: str) -> str:
+    """Give a file name without folder, ending, and ending of a compressed file."""
+    name = os.path.basename(path)
+    for packed in (".gz", ".bz2", ".xz", ".Z", ".fz"):
+        name = name.removesuffix(packed)
+    return os.path.splitext(name)[0]
 
 
 @dataclass(frozen=True)
@@ -201,6 +207,20 @@ def write_image(path: str, data: np.ndarray, header: fits.Header, stamp: Stamp, 
     return path
 
 
+def update_image(path: str, change: Callable[[np.ndarray], np.ndarray], stamp: Stamp) -> None:
+    """Change the pixels of an image in its place, whole or not at all; other images of the file stay as they are."""
+    from astropy.io import fits
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with fits.open(path, memmap=False) as hdus:
+            hdu = _image_hdu(hdus)
+            hdu.data = change(hdu.data.astype(hdu.data.dtype.newbyteorder("=")))
+            stamp.add_to(hdu.header)
+            with whole(os.path.realpath(path)) as temporary:
+                hdus.writeto(temporary, output_verify="silentfix")
+
+
 def read_section(path: str, rows: slice, columns: slice) -> np.ndarray:
     """Read a rectangle of an image without reading the rest.
 
@@ -212,5 +232,5 @@ def read_section(path: str, rows: slice, columns: slice) -> np.ndarray:
     import numpy as np
 
     with _opened(path, memmap=True) as hdu:
-        part = hdu.section[rows, columns]
+        part = hdu.section[rows, :][:, columns]  # whole rows are one piece of the file: one read
     return np.ascontiguousarray(part, dtype=part.dtype.newbyteorder("="))

@@ -53,6 +53,24 @@ def frame_files(keys: Params, *, skip: dict[str, str] | None = None) -> tuple[Fr
     return frames
 
 
+def one_frame(keys: Params) -> tuple[FrameFiles, ...]:
+    """Give the one image of a single-frame run with its companions.
+
+    Raises
+    ------
+    InputErrors
+        No image is given, or the permanent mask is missing.
+    """
+    problems: list[str] = []
+    if not keys.INPUT_FILE_NAME:
+        problems.append("INPUT_FILE_NAME: no image is given, neither in the namelist nor with -i")
+    pmask = _permanent_mask(keys, problems)
+    if problems:
+        raise InputErrors(problems)
+    sigma = keys.SIGMA_FILE_NAME if keys.have_uncertainties else ""
+    return (FrameFiles(0, keys.INPUT_FILE_NAME, sigma, keys.DCE_STATUS_MASK, keys.RMASK_FILE_NAME, pmask),)
+
+
 def _read_lists(keys: Params, problems: list[str]) -> dict[str, list[str]]:
     """Read the lists that are given, by role; adds to the problems."""
     from pymopex.kit.lists import read_list
@@ -123,7 +141,7 @@ def check_frames(run: Run) -> None:
         With all problems of all frames.
     """
     keys = run.globals
-    problems = list(_missing_patterns(keys))
+    problems = list(_missing_patterns(keys, run.single))
     frames = run.frames()
     found = run.map(_frame_problems, [(files, keys.USE_REFINED_POINTING) for files in frames], "headers")
     for files, troubles in zip(frames, found, strict=True):
@@ -133,17 +151,26 @@ def check_frames(run: Run) -> None:
         else:
             problems += troubles
     if len(run.skipped) == len(frames):
-        problems.append(f"{keys.IMAGE_STACK_FILE_NAME}: no frame of the list can be used")
+        name, what = (
+            (keys.INPUT_FILE_NAME, "the image cannot be used")
+            if run.single
+            else (keys.IMAGE_STACK_FILE_NAME, "no frame of the list can be used")
+        )
+        problems.append(f"{name}: {what}")
     if problems:
         raise InputErrors(problems)
     run._frames = None
 
 
-def _missing_patterns(keys: Params):
+def _missing_patterns(keys: Params, single: bool):
     from pymopex.masks import recommended_pattern
 
     for list_key, bits_key, kind in (
-        ("DCE_STATUS_MASK_LIST", "DCE_Status_Mask_Fatal_BitPattern", "imask"),
+        (
+            "DCE_STATUS_MASK" if single else "DCE_STATUS_MASK_LIST",
+            "DCE_Status_Mask_Fatal_BitPattern",
+            "imask",
+        ),
         ("PMASK_FILE_NAME", "PMask_Fatal_BitPattern", "pmask"),
     ):
         if getattr(keys, list_key) and getattr(keys, bits_key) is None:

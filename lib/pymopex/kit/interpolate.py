@@ -6,16 +6,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pymopex.kit.checking import refused
-from pymopex.kit.images import FatalBits, FrameFiles, Stamp, read_frame, read_image, write_image
+from pymopex.kit.images import FatalBits, FrameFiles, Stamp, read_frame, read_header, read_image, write_image
 
 if TYPE_CHECKING:
     from pymopex.geometry import Box, FiducialFrame
     from pymopex.interpolation import Interpolation
+    from pymopex.kit.task import Run
 
 
 @dataclass(frozen=True)
 class InterpolationJob:
-    """One frame to interpolate: its files, the grid, the method, the names of the products."""
+    """One frame to interpolate: its files, the grid, the method, the names of the products.
+
+    Pointing and unit are those of the image, or of the file `pointing` if one is given. With `as_brightness`
+    values are averaged like surface brightness, whatever the unit.
+    """
 
     files: FrameFiles
     bits: FatalBits
@@ -27,6 +32,9 @@ class InterpolationJob:
     sigma: str
     stamp: Stamp
     bright: str = ""
+    variance: str = ""
+    pointing: str = ""
+    as_brightness: bool = False
 
 
 def interpolate_frame(job: InterpolationJob) -> Box | None:
@@ -38,19 +46,31 @@ def interpolate_frame(job: InterpolationJob) -> Box | None:
     bad = frame.bad
     if job.bright:
         bad = bad | (read_image(job.bright)[0] > 0)
-    wcs = frame_wcs(frame.header, refined=job.refined)
+    pointing = read_header(job.pointing) if job.pointing else frame.header
+    wcs = frame_wcs(pointing, refined=job.refined)
     with refused(job.files.image):
         placed = FrameMap.make(wcs, frame.data.shape, job.grid.wcs(), job.grid.shape)
     if placed is None:
         return None
-    surface = is_surface_brightness(frame.header.get("BUNIT", ""))
-    result = interpolate(frame.data, frame.sigma, bad, placed, job.how, surface_brightness=surface)
-    header = layer_header(frame.header, job.grid, result.box, job.how)
+    surface = job.as_brightness or is_surface_brightness(pointing.get("BUNIT", ""))
+    with refused(job.files.image):
+        result = interpolate(
+            frame.data,
+            frame.sigma,
+            bad,
+            placed,
+            job.how,
+            surface_brightness=surface,
+            want_variance=bool(job.variance),
+        )
+    header = layer_header(pointing, job.grid, result.box, job.how)
     inputs = tuple(path for path in (job.files.image, job.files.dmask, job.files.rmask) if path)
     write_image(job.data, result.data, header, job.stamp, inputs)
     write_image(job.coverage, result.coverage, header, job.stamp, inputs)
     if result.sigma is not None and job.sigma:
         write_image(job.sigma, result.sigma, header, job.stamp, (job.files.sigma,))
+    if result.variance is not None:
+        write_image(job.variance, result.variance, variance_header(header), job.stamp, (job.files.sigma,))
     return result.box
 
 
@@ -81,6 +101,34 @@ def layer_header(frame_header: Any, grid: FiducialFrame, box: Box, how: Interpol
         header["ALPHA"] = (how.alpha, "parameter of the cubic kernel")
         header["FINERES"] = (how.fineres, "parts of an input pixel side")
     return header
+
+
+def variance_header(header: Any) -> Any:
+    """Give a header with the unit squared."""
+    squared = header.copy()
+    squared["BUNIT"] = (f"({header['BUNIT']})**2" if header.get("BUNIT") else "", "variance")
+    return squared
+
+
+METHOD = ("INTERP_M", "DRIZ_FAC", "GRID_RAT", "ALPHA", "FINERES")
+"""Header keywords of the method of interpolation."""
+
+
+def method_of(header: Any) -> Interpolation:
+    """Give the method an image was interpolated with, by its header."""
+    from pymopex.interpolation import Interpolation
+
+    return Interpolation(
+        header["INTERP_M"], header["FINERES"], header["DRIZ_FAC"], header["GRID_RAT"], header["ALPHA"]
+    )
+
+
+def wanted_method(run: Run) -> Interpolation:
+    """Give the method that the namelist asks for."""
+    from pymopex.interpolation import Interpolation
+
+    p = run.params_of("mosaic_interp")
+    return Interpolation(int(p.INTERP_METHOD), p.FINERES, p.DRIZ_FAC, p.GRID_RATIO, p.ALPHA)
 
 
 _KEPT = (

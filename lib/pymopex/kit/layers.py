@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from pymopex.kit import sheets
 from pymopex.kit.errors import InputError
 from pymopex.kit.images import FrameFiles, read_header, read_section
 
@@ -19,13 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Layer:
-    """One interpolated frame: its place on the mosaic and its files (no uncertainty: empty name)."""
+    """One interpolated frame: its place on the mosaic and its files (no uncertainty, no variance: empty names)."""
 
     files: FrameFiles
     box: Box
     data: str
     coverage: str
     sigma: str
+    variance: str = ""
 
 
 def layers(run: Run, kind: str = "interp") -> list[Layer]:
@@ -52,7 +54,8 @@ def layers(run: Run, kind: str = "interp") -> list[Layer]:
         if box.nx and box.ny:
             data, coverage = (run.path(f"{kind}{part}", base=files.base) for part in ("", "_covg"))
             sigma = run.path(f"{kind}_unc", base=files.sigma_base) if files.sigma else ""
-            found.append(Layer(files, box, data, coverage, sigma))
+            variance = run.path(f"{kind}_var", base=files.base) if files.sigma else ""
+            found.append(Layer(files, box, data, coverage, sigma, variance))
     return found
 
 
@@ -61,7 +64,27 @@ def _maker(kind: str) -> str:
 
 
 def best_layers(run: Run) -> list[Layer]:
-    """Give the reinterpolated frames if Mosaic Reinterpolate is switched on, else the interpolated ones."""
+    """Give the frames to be co-added, with the coverage of Fix Coverage if ``use_fixed_coverage`` is 1."""
+    found = plain_layers(run)
+    if not (run.globals.use_fixed_coverage and "fix_coverage" in sheets.pipeline_tasks(run.pipeline)):
+        return found
+    return [replace(layer, coverage=run.existing("fixed_covg", base=layer.files.base)) for layer in found]
+
+
+def problems_of_coverage(run: Run) -> list[str]:
+    """Name the coverage maps that ``use_fixed_coverage`` asks for, if nothing makes them."""
+    p = run.globals
+    if run.pipeline != "mosaic" or not p.use_fixed_coverage or run.switched("fix_coverage"):
+        return []
+    if all(os.path.exists(run.path("fixed_covg", base=files.base)) for files in run.frames()):
+        return []
+    return [
+        f"{p.origin('use_fixed_coverage')}: use_fixed_coverage = 1, and Fix Coverage (run_fix_coverage) is off"
+    ]
+
+
+def plain_layers(run: Run) -> list[Layer]:
+    """Give the reinterpolated frames if Mosaic Reinterpolate is to run, else the interpolated ones."""
     return layers(run, "reinterp" if run.settings.triggered("mosaic_reinterp") else "interp")
 
 

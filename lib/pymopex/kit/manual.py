@@ -28,11 +28,16 @@ def task_help(task: str) -> str:
 def driver_help(pipeline: str) -> str:
     """Give what a shell driver prints for ``--help``."""
     many = pipeline == "flow"
-    flags = [(flag, text) for flag, (_, text) in driver.FLAGS.items() if not (many and flag == "n")]
+    flags = [
+        (flag, text) for flag, (_, text) in driver.flags_of(pipeline).items() if not (many and flag == "n")
+    ]
     what = "[FLAGS] [KEY=VALUE ...] NAMELIST NAMELIST ..." if many else "-n NAMELIST [FLAGS] [KEY=VALUE ...]"
     lines = [f"usage: {pipeline}.sh {what}", ""]
     lines += [f"  -{flag} VALUE  {text}" for flag, text in flags]
-    lines += ["  --skip-bad-frames  leave out frames that cannot be used", ""]
+    if pipeline not in sheets.SINGLE:
+        lines += ["  --like IMAGE  take the grid of a FITS image for the mosaic (Like_Image)"]
+        lines += ["  --skip-bad-frames  leave out frames that cannot be used"]
+    lines += [""]
     if not many:
         lines.append("modules, each run if the namelist switches it on:")
         for task in driver.pipeline_tasks(pipeline):

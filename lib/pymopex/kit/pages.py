@@ -115,7 +115,9 @@ def pipelines_page() -> str:
             parts += _table(
                 ("module", "switch", "what it makes"), map(_module_row, driver.pipeline_tasks(name))
             )
-    flags = ((f"`-{flag}`", f"`{key}`" if key else "", text) for flag, (key, text) in driver.FLAGS.items())
+    flags = _flags(driver.FLAGS)
+    others = [flag for name in sheets.PIPELINES for flag in driver.flags_of(name).items()]
+    own = _flags(dict(flag for flag in others if driver.FLAGS.get(flag[0]) != flag[1]))
     return _page(
         "Pipelines",
         "A module runs if the namelist switches it on. `flow.sh` takes several namelists, and the products of one "
@@ -123,9 +125,16 @@ def pipelines_page() -> str:
         *parts,
         "## Flags",
         *_table(("flag", "key it sets", "meaning"), flags),
+        "Of the pipelines that work on one image, or at the positions of a list:",
+        *_table(("flag", "key it sets", "meaning"), own),
+        "`--like IMAGE` takes the grid of a FITS image for the mosaic (`Like_Image`). "
         "`--skip-bad-frames` leaves out frames that cannot be used (`Skip_Bad_Frames`). `KEY=VALUE` and "
         "`BLOCK.KEY=VALUE` set any parameter.",
     )
+
+
+def _flags(flags: dict[str, tuple[str, str]]) -> list[tuple[str, str, str]]:
+    return [(f"`-{flag}`", f"`{key}`" if key else "", text) for flag, (key, text) in flags.items()]
 
 
 def _module_row(task: str) -> tuple[str, ...]:

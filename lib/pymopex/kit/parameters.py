@@ -78,7 +78,7 @@ class Settings:
     namelist : Namelist
         The file's content; may be empty.
     pipeline : str
-        overlap, mosaic, apex or apex_qa: decides defaults such as directory names.
+        One of `sheets.PIPELINES`: decides defaults such as directory names.
     overrides : dict of str to str, optional
         ``KEY`` or ``BLOCK.KEY`` to value.
     task : str, optional
@@ -111,14 +111,53 @@ class Settings:
     def triggered(self, task: str) -> bool:
         """Tell whether the namelist switches a task on (absent = off)."""
         sheet = sheets.sheet(task)
-        if sheet.always:
+        if sheet.always or (task == "mosaic_reinterp" and self._second_pass(sheet)):
             return True
         found = [e for e in (self._entry(trigger, "") for trigger in sheet.triggers) if e]
-        switched = False
+        overruled = self._overruled(sheet) if found else ""
+        switched = not found and sheet.with_block and self._holds_block(sheet)
         for entry in found[:1]:
             value = self._checked(_SWITCH, entry)
             switched = bool(value)
-        return switched
+            if switched and overruled:
+                self.warnings.append(f"{entry.origin}: {entry.key} is ignored: {overruled}")
+        return switched and not overruled
+
+    @property
+    def two_passes(self) -> bool:
+        """Whether frames are interpolated twice: by area overlap to find outliers, then as asked for without them.
+
+        That is the case in Mosaic for drizzle and grid, with outlier masks.
+        """
+        if self.pipeline != "mosaic" or not self.triggered("mosaic_rmask"):
+            return False
+        method = next(p for p in sheets.sheet("mosaic_interp").own if p.name == "INTERP_METHOD")
+        entry = self.entry(method)
+        return (entry.value if entry and entry.value else method.default_in(self.pipeline)) in ("2", "3")
+
+    def _second_pass(self, sheet: sheets.Sheet) -> bool:
+        """Tell whether the second pass is due; a word on its switch, which then says nothing, is said once."""
+        if not self.two_passes:
+            return False
+        found = [e for e in (self._entry(trigger, "") for trigger in sheet.triggers) if e]
+        for entry in found[:1]:
+            if self._checked(_SWITCH, entry):
+                text = (
+                    f"{entry.origin}: {entry.key} = {entry.value} is not needed with drizzle or grid: the second pass "
+                    "is made without outliers, once"
+                )
+                self.warnings += [text] if text not in self.warnings else []
+        return True
+
+    def _overruled(self, sheet: sheets.Sheet) -> str:
+        """Give the key that keeps a task off: the first of its ``unless`` that is given decides."""
+        for key in sheet.unless:
+            entry = self._entry(key, "")
+            if entry is None or entry.value == "":
+                continue
+            off = entry.value.lower() in _FALSE
+            return "" if off else f"{entry.key} = {entry.value}"
+        return ""
 
     def entry(self, parameter: Parameter) -> Entry | None:
         """Give the entry that sets a parameter, by its name or an alias of it."""
@@ -136,8 +175,11 @@ class Settings:
         return given if given is not None else self.namelist.get(key, block)
 
     def _has_block(self, sheet: sheets.Sheet) -> bool:
+        return not self.namelist.lines or self._holds_block(sheet)
+
+    def _holds_block(self, sheet: sheets.Sheet) -> bool:
         given = any(block == sheet.block.casefold() for _, block in self.overrides)
-        return given or not self.namelist.lines or self.namelist.has_block(sheet.block)
+        return given or self.namelist.has_block(sheet.block)
 
     def _validated(self, parameters: tuple[Parameter, ...]) -> Iterator[tuple[str, Value]]:
         for parameter in parameters:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pymopex.kit.errors import InputError
 from pymopex.kit.files import calibration_file, whole
-from pymopex.kit.images import read_image
+from pymopex.kit.images import read_header, read_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,29 +15,86 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pymopex.kit.task import Run
-    from pymopex.prf import PRF, PRFMap, PRFTable
+    from pymopex.prf import PRF, PRFGrid, PRFMap, PRFTable
 
 
 def check_prfs(run: Run) -> list[str]:
     """Name a PRF, or a PRF map, that is missing or cannot be read."""
-    keys = run.globals
-    if not keys.PRFMAP_FILE_NAME and not keys.PRF_file_name:
+    if not _key(run):
+        if run.task in _OWN:
+            return [f"{run.settings.namelist.path}: no PRF is given: MOSAIC_PRF_file_name (-P)"]
         return [f"{run.settings.namelist.path}: no PRF is given: PRFMAP_FILE_NAME (-m) or PRF_file_name (-p)"]
     try:
-        _sources(run)
+        files, regions = _sources(run)
+        if _bilinear(run):
+            _check_grid(run, *_places(files, regions))
     except InputError as problem:
         return [str(problem)]
     return []
 
 
+def _bilinear(run: Run) -> bool:
+    return getattr(run.params, "PRF_Interpolation", "nearest") == "bilinear"
+
+
+def _check_grid(run: Run, x: np.ndarray, y: np.ndarray) -> None:
+    from pymopex.prf import PRFGrid
+
+    try:
+        PRFGrid(x, y)
+    except ValueError as problem:
+        where = run.params.origin("PRF_Interpolation")
+        raise InputError(f"{where}: PRF_Interpolation = bilinear: {problem}") from None
+
+
+def _places(files: list[str], regions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give the place on the array of each PRF: by its header, else the middle of its region."""
+    import numpy as np
+
+    x, y = (regions[:, k] + (regions[:, k + 2] - 1) / 2 for k in (0, 1))
+    for i, path in enumerate(files):
+        header = read_header(path)
+        try:
+            x[i], y[i] = float(header["PRFCOL"]), float(header["PRFROW"])
+        except (KeyError, ValueError, TypeError):
+            continue
+    return np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+
+
+_OF_FRAMES = ("PRFMAP_FILE_NAME", "PRF_file_name")
+_OWN = {"mosaic_pointsourceimage": ("MOSAIC_PRF_file_name", *_OF_FRAMES)}
+
+
+def _key(run: Run) -> str:
+    """Tell which key names the PRFs of the task at work: the first that is set; a map wins over a single file."""
+    keys = _OWN.get(run.task, _OF_FRAMES)
+    return next((key for key in keys if getattr(run.globals, key)), "")
+
+
+def save_map(run: Run) -> None:
+    """Write the PRF map of one line that a single PRF file for the whole image amounts to."""
+    from pymopex.kit.images import read_header
+    from pymopex.kit.prfmap import PrfMapTable, write_prf_map
+
+    if _key(run) != "PRF_file_name":
+        return
+    source, target = run.calibration("PRF_file_name"), run.path("prf_map")
+    image, prf = read_header(run.frames()[0].image), read_header(source)
+    region = (1, 1, image["NAXIS1"], image["NAXIS2"])
+    with whole(target) as temporary:
+        write_prf_map(temporary, PrfMapTable([source], [region], (prf["NAXIS1"], prf["NAXIS2"])))
+    run.keep(target)
+
+
 def _sources(run: Run) -> tuple[list[str], np.ndarray]:
-    """Give the PRF files and the regions of the array that they serve (the map wins over the single file)."""
+    """Give the PRF files and the regions of the array that they serve."""
     import numpy as np
 
     from pymopex.kit.prfmap import read_prf_map
 
-    if not run.globals.PRFMAP_FILE_NAME:
-        return [run.calibration("PRF_file_name")], np.array([[1, 1, 1, 1]])
+    key = _key(run)
+    if key != "PRFMAP_FILE_NAME":
+        return [run.calibration(key)], np.array([[1, 1, 1, 1]])
     path = run.calibration("PRFMAP_FILE_NAME")
     found = read_prf_map(path)
     files = [calibration_file(name, relative_to=path) for name in found.files]
@@ -62,16 +119,19 @@ def save_table(run: Run, product: str = "prf_table") -> str:
     except ValueError as problem:
         raise InputError(f"{files[0]} and others: {problem}") from None
     path = run.path(product)
+    bilinear = _bilinear(run)
     with whole(path) as temporary, open(temporary, "wb") as file:
         np.savez(
             file,
             coefficients=table.coefficients,
             sampling=np.array([table.sampling_x, table.sampling_y]),
             regions=regions,
+            places=np.array(_places(files, regions) if bilinear else np.zeros((2, 0))),
             central=np.array([_central(table, i) for i in range(len(files))]),
         )
     run.keep(path)
-    run.note(f"{len(files)} PRFs, looked up with {table.sampling_x} samples per pixel")
+    mixed = ", interpolated between their places" if bilinear else ""
+    run.note(f"{len(files)} PRFs, looked up with {table.sampling_x} samples per pixel{mixed}")
     return path
 
 
@@ -105,15 +165,19 @@ def _central(table: Any, index: int) -> float:
 
 
 @lru_cache(maxsize=2)
-def load_table(path: str) -> tuple[PRFTable, PRFMap, np.ndarray]:
-    """Read a saved table: the table, the regions as a map for `index_at`, and the central values."""
+def load_table(path: str) -> tuple[PRFTable, PRFMap | PRFGrid, np.ndarray]:
+    """Read a saved table: the table, what serves which place of the array (`mix_at`), and the central values."""
     import numpy as np
 
-    from pymopex.prf import PRF, PRFMap, PRFTable
+    from pymopex.prf import PRF, PRFGrid, PRFMap, PRFTable
 
     with np.load(path) as saved:
         coefficients, sampling = np.ascontiguousarray(saved["coefficients"]), saved["sampling"]
         regions, central = saved["regions"], saved["central"]
+        places = saved["places"] if "places" in saved.files else np.zeros((2, 0))
+    table = PRFTable(coefficients, int(sampling[0]), int(sampling[1]))
+    if places.size:
+        return table, PRFGrid(*places), central
     blank = PRF(np.zeros((3, 3)), 1, 1)
     where = PRFMap([blank] * len(regions), regions)
-    return PRFTable(coefficients, int(sampling[0]), int(sampling[1])), where, central
+    return table, where, central

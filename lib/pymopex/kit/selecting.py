@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pymopex.kit.errors import InputError
 
 if TYPE_CHECKING:
+    from pymopex.kit.catalogues import Catalogue
     from pymopex.kit.task import Run
 
 
@@ -23,9 +24,10 @@ def check_selection(run: Run, key: str) -> list[str]:
     return []
 
 
-def select_table(run: Run, source: str, target: str, names: str, conditions: str) -> None:
-    """Write the rows of `source` that fulfil the conditions, in the named columns, to `target`."""
+def select_table(run: Run, source: str, target: str, names: str, conditions: str) -> Catalogue:
+    """Write the rows of `source` that fulfil the conditions, in the named columns, to `target`; gives them, too."""
     from pymopex import columns
+    from pymopex.kit.catalogues import Catalogue, provenance
     from pymopex.kit.ipac import read_table
     from pymopex.kit.layers import write_table_whole
     from pymopex.selection import parse_columns, select
@@ -43,3 +45,14 @@ def select_table(run: Run, source: str, target: str, names: str, conditions: str
     for clause, alone, together in chosen.counts:
         run.note(f"{clause}: {alone} rows alone, {together} with those before")
     run.note(f"{int(chosen.rows.sum())} of {len(chosen.rows)} rows kept")
+    facts = {key: _fact(kind, value) for kind, key, value in keywords}
+    return Catalogue(spec, rows, facts, [*table.comments, *provenance(run)])
+
+
+def _fact(kind: str, value: str) -> float | int | str:
+    """Give the value of a keyword as a number, if its kind says so."""
+    convert = {"real": float, "double": float, "float": float, "int": int}.get(kind.casefold(), str)
+    try:
+        return convert(value)
+    except ValueError:
+        return value

@@ -14,7 +14,16 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-PIPELINES = ("overlap", "mosaic", "apex", "apex_qa")
+from pymopex.kit.errors import TaskFailed
+
+PIPELINES = ("overlap", "mosaic", "apex", "apex_user_list", "apex_1frame", "apex_user_list_1frame", "apex_qa")
+"""All pipelines; in a flow, one gets the products of those before it in this order."""
+FLOW = ("overlap", "mosaic", "apex", "apex_qa")
+"""From frames to a catalogue and a residual mosaic."""
+SINGLE = ("apex_1frame", "apex_user_list_1frame")
+"""Pipelines that work on one image."""
+USER_LIST = ("apex_user_list", "apex_user_list_1frame")
+"""Pipelines that get their positions from a list, in place of a detection."""
 _NUMBER = {"integer": "integer", "float": "number"}
 
 
@@ -81,6 +90,8 @@ class Sheet:
     aliases: dict[str, str] = field(hash=False)
     needs: tuple[str, ...] = ()
     always: bool = False
+    unless: tuple[str, ...] = ()
+    with_block: bool = False
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -137,7 +148,25 @@ def sheet(task: str) -> Sheet:
         aliases={k.casefold(): v for k, v in spec.get("aliases", {}).items()},
         needs=_split(about.get("needs", "")),
         always=about.get("always", "no") == "yes",
+        unless=_split(about.get("unless", "")),
+        with_block=about.get("with_block", "no") == "yes",
     )
+
+
+@cache
+def pipeline_tasks(pipeline: str) -> tuple[str, ...]:
+    """Give the ordered tasks of a pipeline, which its shell driver holds.
+
+    Raises
+    ------
+    TaskFailed
+        The driver holds no list.
+    """
+    text = resources.files("pymopex.scripts").joinpath(f"{pipeline}.sh").read_text(encoding="utf-8")
+    match = re.search(r'^tasks="([^"]*)"', text, re.MULTILINE)
+    if match is None:
+        raise TaskFailed(f"{pipeline}.sh: holds no list of tasks")
+    return tuple(match[1].split())
 
 
 @cache

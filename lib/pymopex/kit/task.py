@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pymopex.kit import log, provenance
+from pymopex.kit import log, provenance, sheets
 from pymopex.kit.errors import InputError
 from pymopex.kit.files import calibration_file
 from pymopex.kit.images import FatalBits, FrameFiles, Stamp
 from pymopex.kit.parallel import Pool, processes
 from pymopex.kit.parameters import Params, Settings
-from pymopex.kit.products import PRODUCTS
+from pymopex.kit.products import PRODUCTS, template
 
 if TYPE_CHECKING:
     from pymopex.geometry import FiducialFrame
@@ -42,7 +42,11 @@ class Run:
         self.task = ""
         self.made: list[str] = []
         self.skipped: dict[str, str] = {}
+        self.pending: set[str] = set()
+        self.promised: set[str] = set()
+        self.ended = ""
         self._frames: tuple[FrameFiles, ...] | None = None
+        self._changed: dict[tuple[str, ...], tuple[FrameFiles, ...]] = {}
         self._params: dict[str, Params] = {}
         mode, count = self.globals.do_multiprocess, self.globals.ncpu_multiprocess
         self.pool = pool or Pool(processes(mode, count))
@@ -66,18 +70,29 @@ class Run:
         return os.path.join(output, self.globals.RESIDUAL_DIR, "mosaic") if in_residual else output
 
     @property
+    def single(self) -> bool:
+        """Whether the pipeline works on one image."""
+        return self.pipeline in sheets.SINGLE
+
+    @property
+    def user_list(self) -> bool:
+        """Whether the pipeline gets its positions from a list, in place of a detection."""
+        return self.pipeline in sheets.USER_LIST
+
+    @property
     def list_name(self) -> str:
         """File name of the list of frames, from which lists of products take theirs."""
         return os.path.basename(self.globals.IMAGE_STACK_FILE_NAME) or "ImageList.txt"
 
     def path(self, product: str, **names: Any) -> str:
         """Give the path of a product (see `pymopex.kit.products`)."""
-        _, template = PRODUCTS[product]
         output = self.globals.OUTPUT_DIR
+        if self.single and "base" not in names:
+            names["base"] = FrameFiles(0, self.globals.INPUT_FILE_NAME).base
         keys = {v.parameter.name: v.value for v in self.globals if v.parameter.kind in ("directory", "text")}
         folders = {key: os.path.join(output, str(keys[key])) for key in keys if key.endswith("_DIR")}
         known = {**keys, **folders, "OUTPUT_DIR": output, "top": self.top, "list": self.list_name, **names}
-        return os.path.normpath(template.format(**known))
+        return os.path.normpath(template(product, single=self.single).format(**known))
 
     def existing(self, product: str, **names: Any) -> str:
         """Give the path of a product that must exist.
@@ -96,20 +111,49 @@ class Run:
 
     @property
     def bits(self) -> FatalBits:
-        """Fatal bit patterns."""
+        """Fatal bit patterns; of status masks that Detect Radhit makes from nothing, its own bit."""
         keys = self.globals
+        dmask = keys.DCE_Status_Mask_Fatal_BitPattern
+        if dmask is None and self.switched("detect_radhit"):
+            dmask = 1 << keys.DCE_Status_Mask_Radhit_Bit
         return FatalBits(
-            keys.DCE_Status_Mask_Fatal_BitPattern or 0,
+            dmask or 0,
             keys.PMask_Fatal_BitPattern or 0,
             keys.RMask_Fatal_BitPattern or 0,
         )
 
-    def frames(self) -> tuple[FrameFiles, ...]:
-        """Give the frames of the lists (in APEX QA, behind Point Source Image: the residual frames)."""
-        if self._frames is None:
-            from pymopex.kit.inputs import frame_files
+    def switched(self, task: str) -> bool:
+        """Tell whether the pipeline has a task and the namelist switches it on."""
+        return task in sheets.pipeline_tasks(self.pipeline) and self.settings.triggered(task)
 
-            self._frames = frame_files(self.globals, skip=self.skipped)
+    @property
+    def has_uncertainties(self) -> bool:
+        """Whether uncertainties are given, or computed by S/N Estimator."""
+        keys = self.globals
+        name = keys.SIGMA_FILE_NAME if self.single else keys.SIGMALIST_FILE_NAME
+        given = bool(name and keys.have_uncertainties)
+        return given or self.switched("sn_estimator")
+
+    def frames(self) -> tuple[FrameFiles, ...]:
+        """Give the frames of the lists, as the modules before the task at work have left them.
+
+        In APEX QA, behind Point Source Image, these are the residual frames; where the pipeline works on one image,
+        that one.
+        """
+        from pymopex.kit import stages
+
+        if self._frames is None:
+            from pymopex.kit.inputs import frame_files, one_frame
+
+            self._frames = (
+                one_frame(self.globals) if self.single else frame_files(self.globals, skip=self.skipped)
+            )
+            self._changed.clear()
+        before = stages.stages_before(self)
+        if before:
+            if before not in self._changed:
+                self._changed[before] = stages.changed(self, self._frames, before)
+            return self._changed[before]
         if self.pipeline == "apex_qa" and self.task != "pointsourceimage":
             return tuple(self._residual(files) for files in self._frames)
         return self._frames
@@ -127,6 +171,8 @@ class Run:
     def fiducial_path(self) -> str:
         """Give the path of the fiducial image frame: the one given, or the one made here."""
         given = self.globals.FIF_FILE_NAME
+        if given and self.switched("fiducial_image_frame") and self.fiducial_target() != given:
+            return self.existing("fif")
         if given:
             if not os.path.exists(given) and not self.settings.triggered("fiducial_image_frame"):
                 raise InputError(f"{given}: no such fiducial image frame (FIF_FILE_NAME)")
@@ -137,6 +183,16 @@ class Run:
                 if os.path.exists(os.path.join(output, name)):
                     return os.path.join(output, name)
         return self.existing("fif")
+
+    def fiducial_target(self) -> str:
+        """Tell where Fiducial Image Frame writes its table.
+
+        That is FIF_FILE_NAME, but for a table there that a user made or edited: then the one of the output directory.
+        """
+        from pymopex.kit.fif import is_own
+
+        given = self.globals.FIF_FILE_NAME
+        return given if given and is_own(given) else self.path("fif")
 
     def calibration(self, key: str) -> str:
         """Find the calibration file that a key names."""
@@ -158,6 +214,10 @@ class Run:
         """Write a line of the log."""
         log.say(f"  {text}")
 
+    def end(self, reason: str) -> None:
+        """Leave out the tasks behind this one: there is nothing for them to do."""
+        self.ended = reason
+
     def keep(self, *paths: str) -> None:
         """Count products as made by this task."""
         self.made.extend(paths)
@@ -168,6 +228,8 @@ class Run:
         started = time.monotonic()
         os.makedirs(self.globals.OUTPUT_DIR, exist_ok=True)
         import_module(f"pymopex.tasks.{task}").run(self)
+        self.pending.discard(task)
+        self._changed.clear()
         seconds = time.monotonic() - started
         provenance.record(
             self.path("provenance"),

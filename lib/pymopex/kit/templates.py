@@ -14,7 +14,11 @@ _TITLES = {
     "overlap": "Overlap",
     "mosaic": "Mosaic",
     "apex": "APEX multiframe",
+    "apex_user_list": "APEX multiframe at the positions of a list",
+    "apex_1frame": "APEX on one image",
+    "apex_user_list_1frame": "APEX on one image at the positions of a list",
     "apex_qa": "APEX QA multiframe",
+    "apex_qa_1frame": "APEX QA on one image",
 }
 
 
@@ -27,18 +31,21 @@ def make(pipeline: str, instrument: str = "I1") -> str:
         If the pipeline or the instrument is not known.
     """
     table = _table()
-    if pipeline not in sheets.PIPELINES:
-        raise InputError(f"{pipeline}: no such pipeline{suggestion(pipeline, sheets.PIPELINES)}")
+    if pipeline not in _TITLES:
+        raise InputError(f"{pipeline}: no such pipeline{suggestion(pipeline, _TITLES)}")
     known = table["instruments"]
     if instrument not in known:
         raise InputError(f"{instrument}: no such instrument; known are {', '.join(known)}")
     about, special = table[pipeline], known[instrument]
-    tasks = driver.pipeline_tasks(pipeline)
+    home = about.get("pipeline", pipeline)
+    tasks = [
+        task for task in driver.pipeline_tasks(home) if task not in sheets._split(about.get("without", ""))
+    ]
     lines = [f"# {_TITLES[pipeline]}, {special['name']}\n", f"{METADATA}Flow={about['flow']}\n", "\n"]
     lines += ["###### Modules ######\n", *_triggers(tasks, about), "\n", "###### Files and settings ######\n"]
-    lines += [_key(name, about, special, pipeline) for name in sheets._split(about["keys"])]
+    lines += [_key(name, about, special, home) for name in sheets._split(about["keys"])]
     lines += ["\n", "###### Parameters of the modules ######\n"]
-    for block in _blocks(tasks, about, pipeline):
+    for block in _blocks(tasks, about, home):
         lines += [*block, "\n"]
     return "".join(lines) + "#END\n"
 
@@ -58,9 +65,9 @@ def write(words: list[str]) -> list[str]:
     """
     if not words or len(words) > 2:
         raise InputError(
-            "new: write 'mopex new overlap|mosaic|apex|apex_qa|flow [instrument]', e.g. mopex new flow I1"
+            f"new: write 'mopex new {'|'.join(_TITLES)}|flow [instrument]', e.g. mopex new flow I1"
         )
-    pipelines = sheets.PIPELINES if words[0] == "flow" else (words[0],)
+    pipelines = sheets.FLOW if words[0] == "flow" else (words[0],)
     instrument = words[1] if len(words) > 1 else "I1"
     texts = {file_name(pipeline, instrument): make(pipeline, instrument) for pipeline in pipelines}
     there = [name for name in texts if os.path.exists(name)]

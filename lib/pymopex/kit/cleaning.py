@@ -1,0 +1,95 @@
+"""Removing what a run leaves and no later step needs, as the namelist asks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pymopex.kit.task import Run
+
+_INTERMEDIATE = {
+    "overlap": ("minback", "detmap", "interp", "interp_covg", "interp_unc", "interp_var"),
+    "mosaic": (
+        *("minback", "detmap", "interp", "interp_covg", "interp_unc", "interp_var", "proj", "dual", "level"),
+        *(
+            "outlier",
+            "box_outlier",
+            "reinterp",
+            "reinterp_covg",
+            "reinterp_unc",
+            "reinterp_var",
+            "fixed_covg",
+        ),
+    ),
+    "apex": ("interp", "interp_covg", "interp_unc", "interp_var"),
+    "apex_user_list": ("interp", "interp_covg", "interp_unc", "interp_var"),
+    "apex_1frame": ("tile_psp", "tile_filtered", "tile_psp_noise", "tile_detect_map"),
+    "apex_user_list_1frame": (),
+    "apex_qa": ("interp", "interp_covg", "interp_unc", "interp_var"),
+}
+
+
+def clean(run: Run, tasks: list[str]) -> None:
+    """Remove what the namelist says of the products of a run of these tasks."""
+    if run.globals.delete_intermediate_files and not run.ended:
+        delete_intermediate(run)
+    if run.globals.delete_intermediate_files_array_corr and "make_array_corr_mosaic" in tasks:
+        _delete(run, ["arraycorr"], "array-location correction images")
+    if "zodiacal_subtraction" in tasks and not run.globals.save_zodiacal_subtracted_images:
+        delete_subtracted(run)
+
+
+def delete_intermediate(run: Run) -> None:
+    """Remove the images of each frame that no later pipeline needs, and the co-added tiles unless they are to stay.
+
+    Tiles stay with ``keep_coadded_tiles``, and where the mosaic has not been made of them.
+    """
+    if not run.single and not run.globals.IMAGE_STACK_FILE_NAME:
+        return  # APEX QA on one image
+    _delete(run, _INTERMEDIATE[run.pipeline], "intermediate images")
+    if run.single:
+        return
+    combined = run.path("quicklook" if run.pipeline == "overlap" else "mosaic")
+    if not run.globals.keep_coadded_tiles and os.path.exists(combined):
+        _delete_tiles(run)
+
+
+def _delete(run: Run, chosen: Iterable[str], what: str) -> None:
+    """Remove products of each frame."""
+    run.task = "mosaic_interp"
+    count = 0
+    for product in chosen:
+        for frame in run.frames():
+            base = frame.sigma_base if product.endswith("unc") else frame.base
+            path = run.path(product, base=base)
+            if os.path.exists(path):
+                os.unlink(path)
+                count += 1
+    run.note(f"deleted {count} {what}")
+
+
+def _delete_tiles(run: Run) -> None:
+    """Remove the co-added tiles; their tables stay."""
+    from pymopex.kit.coadding import MOSAICS
+
+    count, number = 0, 1
+    while True:
+        paths = [run.path(f"coadd_{part}", tile=number) for part in MOSAICS]
+        there = [path for path in paths if os.path.exists(path)]
+        if not there:
+            break
+        for path in there:
+            os.unlink(path)
+        count, number = count + len(there), number + 1
+    run.note(f"deleted {count} co-added tiles")
+
+
+def delete_subtracted(run: Run) -> None:
+    """Remove the frames without zodiacal light and their list."""
+    run.task = "zodiacal_subtraction"
+    paths = [run.path("zodsub", base=frame.base) for frame in run.frames()]
+    for path in filter(os.path.exists, [*paths, run.path("zodsub_list")]):
+        os.unlink(path)
+    run.note(f"deleted {len(paths)} frames without zodiacal light")

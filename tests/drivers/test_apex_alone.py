@@ -1,0 +1,74 @@
+"""APEX and APEX QA as their own drivers, without Mosaic before them."""
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from pymopex.kit.ipac import read_table
+
+FLUX = 0.02  # relative, median of the bright stars: no outlier mask here, the fit itself drops the hits
+
+
+@pytest.fixture
+def alone(field, mopex, tmp_path, monkeypatch):
+    """A folder with the products of APEX on a mosaic of its own; gives the words that name its inputs."""
+    work = field.copy(tmp_path / "work")
+    monkeypatch.chdir(work)
+    words = [*field.flags, "-O", "alone", "-m", "prf/prfmap.tbl"]
+    sampling = ("PRF_ResampleX_Factor=20", "PRF_ResampleY_Factor=20", "Normalization_Radius=200")
+    fit = [f"SOURCESTIMATE.{key}" for key in sampling]
+    status, log = mopex("drive", "apex", "-n", "apex_I1.nl", *words, "-P", _kernel(work), *fit)
+    assert status == 0, log
+    return work, words, [f"POINTSOURCEIMAGE.{key}" for key in sampling]
+
+
+def _kernel(work):
+    return str(next((work / "prf").glob("*_mosaic_detect_kernel.fits")).relative_to(work))
+
+
+def test_apex_makes_its_own_mosaic(alone, field):
+    work, _, _ = alone
+    for name in (
+        "FIF.tbl",
+        "mosaic_fif.tbl",
+        "Combine-apex/mosaic.fits",
+        "Coadd-apex/coadd_tiles.tbl",
+        "detect.tbl",
+    ):
+        assert (work / "alone" / name).is_file(), name
+    found, true = read_table("alone/extract.tbl"), read_table(str(field.sim / "truth" / "sources.tbl"))
+    usable = (true.column("saturated") == 0) & (true.column("n_frames") > 2)
+    bright = np.flatnonzero((true.column("flux") > 100) & usable)
+    ratios = []
+    for i in bright:
+        apart = np.hypot(
+            (found.column("RA") - true.column("ra")[i]) * np.cos(np.radians(true.column("dec")[i])),
+            found.column("Dec") - true.column("dec")[i],
+        )
+        if apart.min() < 0.5 / 3600:
+            ratios.append(found.column("flux")[apart.argmin()] / true.column("flux")[i])
+    assert len(ratios) > 0.8 * len(bright)
+    assert np.median(ratios) == pytest.approx(1, abs=FLUX)
+
+
+def test_qa_with_a_namelist_of_its_own_for_the_mosaic(alone, mopex):
+    work, words, sampling = alone
+    status, log = mopex(
+        "drive",
+        "apex_qa",
+        "-n",
+        "apex_qa_I1.nl",
+        "-u",
+        "mosaic_I1.nl",
+        *words,
+        "-E",
+        "alone/extract.tbl",
+        *sampling,
+    )
+    assert status == 0, log
+    top = work / "alone" / "Residual" / "mosaic"
+    residual = fits.getdata(top / "Combine-mosaic" / "mosaic.fits")
+    mosaic = fits.getdata(work / "alone" / "Combine-apex" / "mosaic.fits")
+    seen = fits.getdata(work / "alone" / "Combine-apex" / "mosaic_cov.fits") > 2  # Detect searches no others
+    assert np.nanmax(residual[seen]) < 0.2 * np.nanmax(mosaic)
+    assert len(list((top / "Rmask-mosaic").glob("*_rmask.fits"))) == 12
+    assert "mosaic_rmask" in log
