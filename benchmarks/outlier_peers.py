@@ -4,9 +4,11 @@
 
 Simulated frames of IRAC 1 with hits and stars, without offsets. Each program co-adds the frames, and, without any
 rejection, the same frames without hits. A hit counts as removed if the difference of the two mosaics stays below 3
-sigma of the mosaic round its brightest pixel. Stars are compared in apertures on the same pairs of mosaics.
-SWarp (COMBINE_TYPE CLIPPED, CLIP_SIGMA 4, CLIP_AMPFRAC 0.3) gets weight maps that are 0 at masked pixels, and the
-distortion in the form it reads (TPV); it is left out if it is not installed.
+sigma of the mosaic at its brightest pixel, or in the 3 x 3 pixels round that. Stars are compared in apertures on the
+same pairs of mosaics.
+SWarp (COMBINE_TYPE CLIPPED, CLIP_SIGMA 4, CLIP_AMPFRAC 0.3) gets weight maps that are 0 at masked pixels, the gain,
+without which it clips nothing, and the distortion in the form it reads (TPV); it subtracts the background, so that
+the fraction is one of the stars' light alone. It is left out if it is not installed.
 """
 
 import os
@@ -74,7 +76,7 @@ def mosaic(folder: Path, images: str, out: str, *words: str) -> float:
     return run(folder, "mopex", "drive", "mosaic", "-n", "mosaic_I1.nl", *lists, *words)
 
 
-def swarp(folder: Path, images: list[str], out: str, combine: str) -> float:
+def swarp(folder: Path, images: list[str], out: str, combine: str, resampling: str) -> float:
     """Co-add with SWarp on the grid of the mosaic."""
     work = folder / out
     work.mkdir(exist_ok=True)
@@ -91,10 +93,17 @@ def swarp(folder: Path, images: list[str], out: str, combine: str) -> float:
     (work / "list").write_text("".join(f"{os.path.basename(image)}\n" for image in images))
     keys = {
         "COMBINE_TYPE": combine, "CLIP_SIGMA": "4", "CLIP_AMPFRAC": "0.3", "WEIGHT_TYPE": "MAP_WEIGHT",
-        "SUBTRACT_BACK": "N", "FSCALASTRO_TYPE": "NONE", "VERBOSE_TYPE": "QUIET", "WRITE_XML": "N",
+        "SUBTRACT_BACK": "Y", "BACK_SIZE": "64", "RESAMPLING_TYPE": resampling, "GAIN_DEFAULT": _gain(images[0]),
+        "FSCALASTRO_TYPE": "NONE", "VERBOSE_TYPE": "QUIET", "WRITE_XML": "N",
     }  # fmt: skip
     words = [word for key, value in keys.items() for word in (f"-{key}", value)]
     return run(work, _swarp_command(), "@list", *words)
+
+
+def _gain(image: str) -> str:
+    """Electrons per MJy/sr."""
+    header = fits.getheader(image)
+    return str(header["EXPTIME"] * header["GAIN"] / header["FLUXCONV"])
 
 
 def _swarp_command() -> str:
@@ -160,11 +169,11 @@ def hits(folder: Path) -> tuple[np.ndarray, np.ndarray, float]:
     return x, y, sigma
 
 
-def removed(folder: Path, dirty: np.ndarray, clean: np.ndarray) -> list[tuple[int, float]]:
-    """Number of hits and share of those removed, by coverage."""
+def removed(folder: Path, dirty: np.ndarray, clean: np.ndarray, side: int) -> list[tuple[int, float]]:
+    """Number of hits and share of those removed [%], by coverage; the worst of side x side pixels counts."""
     x, y, sigma = hits(folder)
     depth = np.nan_to_num(fits.getdata(folder / "ref/Combine-mosaic/mosaic_cov.fits"))
-    worst = maximum_filter(np.abs(np.nan_to_num(dirty - clean)), 3)
+    worst = maximum_filter(np.abs(np.nan_to_num(dirty - clean)), side)
     column, line = np.rint(x).astype(int), np.rint(y).astype(int)
     inside = (column >= 0) & (line >= 0) & (column < depth.shape[1]) & (line < depth.shape[0])
     column, line = column[inside], line[inside]
@@ -201,9 +210,9 @@ def read(path: Path) -> np.ndarray:
 
 
 def report(name: str, folder: Path, dirty: np.ndarray, clean: np.ndarray, spent: float) -> None:
-    rows = removed(folder, dirty, clean)
-    shares = "  ".join(f"{share:7.2f}" for _, share in rows)
-    print(f"{name:9s} {shares}   {spent:7.1f}   {star_fluxes(folder, dirty, clean)}", flush=True)
+    for side, end in ((1, f"   {spent:7.1f}   {star_fluxes(folder, dirty, clean)}"), (3, "")):
+        shares = "  ".join(f"{share:7.2f}" for _, share in removed(folder, dirty, clean, side))
+        print(f"{name:16s} {side} x {side}  {shares}{end}", flush=True)
 
 
 def main() -> None:
@@ -213,18 +222,19 @@ def main() -> None:
     spent = mosaic(folder, "sim/images.txt", "out")
     mosaic(folder, "clean.txt", "ref", *NO_REJECTION)
     dirty, clean = (read(folder / part / "Combine-mosaic/mosaic.fits") for part in ("out", "ref"))
-    counts = "  ".join(f"{n:7d}" for n, _ in removed(folder, dirty, clean))
+    counts = "  ".join(f"{n:7d}" for n, _ in removed(folder, dirty, clean, 1))
     print("hits below 3 sigma on the mosaic [%], by coverage; CPU [s]; change of star fluxes")
-    print(f"{'coverage':9s} {'  '.join(f'{depth:>7s}' for depth in ('1', '2', '3', '4', '5+'))}")
-    print(f"{'hits':9s} {counts}")
+    print(f"{'coverage':22s} {'  '.join(f'{depth:>7s}' for depth in ('1', '2', '3', '4', '5+'))}")
+    print(f"{'hits':22s} {counts}")
     report("pymopex", folder, dirty, clean, spent)
     if not _swarp_command():
         print("SWarp is not installed: left out")
         return
-    spent = swarp(folder, names(folder, "images"), "swarp", "CLIPPED")
-    swarp(folder, (folder / "clean.txt").read_text().split(), "swarp_ref", "WEIGHTED")
-    dirty, clean = (read(folder / part / "coadd.fits") for part in ("swarp", "swarp_ref"))
-    report("SWarp", folder, dirty, clean, spent)
+    for resampling in ("LANCZOS3", "BILINEAR"):
+        spent = swarp(folder, names(folder, "images"), "swarp", "CLIPPED", resampling)
+        swarp(folder, (folder / "clean.txt").read_text().split(), "swarp_ref", "WEIGHTED", resampling)
+        dirty, clean = (read(folder / part / "coadd.fits") for part in ("swarp", "swarp_ref"))
+        report(f"SWarp {resampling}", folder, dirty, clean, spent)
 
 
 if __name__ == "__main__":

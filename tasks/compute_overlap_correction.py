@@ -98,8 +98,9 @@ def _find(run: Run, frames: tuple[FrameFiles, ...]) -> Offsets:
     parts = [(box, part, [number[layer.files.index] for layer in part]) for box in _tiles(run)
              if len(part := on_tile(chosen, box)) > 1]  # fmt: skip
     axes = _axes(run, frames) if p.Fit_Slopes else None
+    share = _share(run, frames[0].image)
     options = [
-        PairOptions(p.Count_Noise_Once, p.Clip_Sigma, bool(p.Fit_Slopes), (box.x0, box.y0))
+        PairOptions(p.Count_Noise_Once, p.Clip_Sigma, bool(p.Fit_Slopes), share, (box.x0, box.y0))
         for box, *_ in parts
     ]
     result, planes = _solve(run, parts, options, None, how, axes)
@@ -180,27 +181,23 @@ def _pair_sums(job: Any) -> PairSums:
 def _write_offsets(run: Run, frames: tuple[FrameFiles, ...], result: Offsets) -> None:
     from pymopex import columns
 
-    larger = _correlation(run, frames[0].image)
     rows: dict[str, Any] = {
         "index": list(range(1, len(frames) + 1)),
         "file": [files.image for files in frames],
         "offset": result.offsets,
-        "delta_offset": result.uncertainty * larger,
+        "delta_offset": result.uncertainty,
         "group": result.group,
         "outlier": [int(flag) for flag in result.outlier],
         "no_overlap": [int(flag) for flag in result.bad],
     }
     for j, name in enumerate(("slope_x", "slope_y")):
-        rows |= {name: result.slopes[:, j], f"delta_{name}": result.slope_uncertainty[:, j] * larger}
+        rows |= {name: result.slopes[:, j], f"delta_{name}": result.slope_uncertainty[:, j]}
     spec = (*columns.OFFSETS, *columns.SLOPES) if result.slopes.any() else columns.OFFSETS
     write_table_whole(run, run.path("offsets"), spec, rows)
 
 
-def _correlation(run: Run, path: str) -> float:
-    """Give the side of a pixel of the frame over that of the mosaic: so much larger are the errors of sums.
-
-    The interpolated uncertainty is that of a pixel of the frame, however many pixels of the mosaic share it.
-    """
+def _share(run: Run, path: str) -> float:
+    """Give the area of a pixel of the mosaic in pixels of the frame: so many independent values it holds."""
     import numpy as np
     from pymopex.geometry import frame_wcs, pixel_solid_angle
 
@@ -208,7 +205,7 @@ def _correlation(run: Run, path: str) -> float:
     middle = np.array([header["NAXIS1"] / 2]), np.array([header["NAXIS2"] / 2])
     centre = np.array([grid.crpix1 - 1]), np.array([grid.crpix2 - 1])
     areas = pixel_solid_angle(frame_wcs(header), *middle), pixel_solid_angle(grid.wcs(), *centre)
-    return math.sqrt(float(areas[0][0] / areas[1][0]))
+    return float(areas[1][0] / areas[0][0])
 
 
 def _report(run: Run, frames: tuple[FrameFiles, ...], result: Offsets, quiet: bool) -> None:

@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pymopex.kit.checking import problems_of_settings
@@ -52,7 +52,7 @@ def check(run: Run) -> list[str]:
 
 @dataclass
 class _Sources:
-    """The sources at work: detection rows, start positions, and what the last pass found."""
+    """The sources at work: detection rows, start positions, what the last pass found, and whose core is masked."""
 
     detid: np.ndarray
     ra: np.ndarray
@@ -100,11 +100,7 @@ def run(run: Run) -> None:
             last = number == run.params.Fit_Passes
             found = _fit_pass(run, sources, table, folder if last else "")
             if not last:
-                _take_over(sources, found)
-                _widen(run, sources, found)
-                if not run.user_list and not run.params.Fixed_Positions:
-                    _merge_twins(run, sources)
-                    _drop_in_wings(run, sources, table)
+                found = _between_passes(run, sources, found, table, first=number == 1)
         rows = table_rows(run, sources, found)
         spec = columns.extract_columns(background=run.params.Background_Fit)
         keywords = [("real", "Conversion", f"{_conversion(run):.8f}")]
@@ -112,6 +108,26 @@ def run(run: Run) -> None:
         if folder:
             _write_measurements(run, spec, rows, folder)
     _report(run, rows, found, len(sources.ra))
+
+
+def _between_passes(
+    run: Run, sources: _Sources, found: list[Fitted], table: str, *, first: bool
+) -> list[Fitted]:
+    """Take over what a pass found, and drop detections that are no stars of their own; rows of a user list stay."""
+    from pymopex.kit import bright_stars
+    from pymopex.kit.fit_rows import frame_pixel
+
+    free = not run.user_list and not run.params.Fixed_Positions
+    if free and first:
+        found, again = bright_stars.merge_rings(run, sources, found, frame_pixel(run))
+        if again.any():
+            found = found + _fit_pass(run, sources, table, only=again)
+    _take_over(sources, found)
+    bright_stars.widen(run, sources, found)
+    if free:
+        _merge_twins(run, sources)
+        bright_stars.drop_in_wings(run, sources, table, frame_pixel(run))
+    return found
 
 
 @contextmanager
@@ -164,10 +180,15 @@ def _detections(run: Run) -> _Sources:
     return _Sources(at.detid, ra, dec, *start, nothing, groups.number, size, nothing.astype(bool))
 
 
-def _fit_pass(run: Run, sources: _Sources, table: str, folder: str = "") -> list[Fitted]:
+def _fit_pass(
+    run: Run, sources: _Sources, table: str, folder: str = "", only: np.ndarray | None = None
+) -> list[Fitted]:
+    """Fit all sources, or those of some whole groups."""
+    import numpy as np
     from pymopex.grouping import blocks
     from pymopex.kit.fit_blocks import FitJob, fit_block
 
+    which = np.arange(len(sources.ra)) if only is None else np.flatnonzero(only)
     frames, settings = run.frames(), _settings(run)
     count = max(len(sources.ra) // _BLOCK, 2 * run.pool.count if run.pool.count > 1 else 1)
     images: tuple[str, ...] = ()
@@ -179,7 +200,7 @@ def _fit_pass(run: Run, sources: _Sources, table: str, folder: str = "") -> list
             sources.dec,
             sources.flux,
             sources.group,
-            members,
+            which[members],
             frames,
             run.bits,
             run.params.USE_REFINED_POINTING,
@@ -194,7 +215,9 @@ def _fit_pass(run: Run, sources: _Sources, table: str, folder: str = "") -> list
             hole=run.params.Bright_Hole,
             curves=os.path.join(folder, f"{number:06d}.npy") if folder else "",
         )
-        for number, members in enumerate(blocks(sources.ra, sources.dec, sources.group, count))
+        for number, members in enumerate(
+            blocks(sources.ra[which], sources.dec[which], sources.group[which], count)
+        )
     ]
     return [fitted for part in run.map(fit_block, jobs, "blocks of sources") for fitted in part]
 
@@ -237,6 +260,7 @@ def _take_over(sources: _Sources, found: list[Fitted]) -> None:
 def _merge_twins(run: Run, sources: _Sources) -> None:
     """Keep the brighter of two detections that ran to the same place: they are one star."""
     import numpy as np
+    from pymopex.kit.bright_stars import keep
     from scipy.spatial import cKDTree
 
     if len(sources.ra) < 2:
@@ -246,68 +270,8 @@ def _merge_twins(run: Run, sources: _Sources) -> None:
     pairs = cKDTree(points).query_pairs(_TWINS, output_type="ndarray")
     fainter = {int(a if sources.flux[a] < sources.flux[b] else b) for a, b in pairs}
     if fainter:
-        _keep(sources, np.array([i not in fainter for i in range(len(sources.ra))]))
+        keep(sources, np.array([i not in fainter for i in range(len(sources.ra))]))
         run.note(f"{len(fainter)} detections ran to the place of a brighter one and were dropped")
-
-
-def _keep(sources: _Sources, which: np.ndarray) -> None:
-    for column in fields(sources):
-        setattr(sources, column.name, getattr(sources, column.name)[which])
-
-
-def _widen(run: Run, sources: _Sources, found: list[Fitted]) -> None:
-    """Mark the sources whose core is masked, or whose whole box is, and give them the box for bright ones."""
-    import numpy as np
-
-    sources.bright[:] = True
-    for fitted in found:
-        sources.bright[fitted.members] = fitted.masked
-    if run.params.Bright_Fitting_Area:
-        side = np.maximum(sources.fit_size, run.params.Bright_Fitting_Area)
-        sources.fit_size = np.where(sources.bright[:, None], side, sources.fit_size)
-
-
-def _drop_in_wings(run: Run, sources: _Sources, table: str) -> None:
-    """Drop sources that an error of the PRF of a brighter neighbour may make.
-
-    Notes
-    -----
-    Such a source has less flux than ``Wing_Tolerance`` times that which the wing of the neighbour has there: the
-    neighbour's flux times its PRF at the distance over the peak of the PRF.
-    """
-    import numpy as np
-    from pymopex.kit.fit_rows import frame_pixel
-    from pymopex.kit.prfs import load_table
-    from scipy.spatial import cKDTree
-
-    tolerance = run.params.Wing_Tolerance
-    bright = np.flatnonzero(sources.flux > 0)
-    if not tolerance or len(bright) < 2:
-        return
-    prfs, scale = load_table(table)[0], frame_pixel(run)
-    across = np.cos(np.radians(sources.dec.mean()))
-    east = (sources.ra - sources.ra[0] + 180) % 360 - 180
-    points = np.column_stack([east * across, sources.dec - sources.dec[0]])[bright] * 3600 / scale
-    pairs = cKDTree(points).query_pairs(min(prfs.half_size), output_type="ndarray")
-    flux = sources.flux[bright]
-    faint, strong = (
-        np.where(flux[pairs[:, 0]] < flux[pairs[:, 1]], *order) for order in (pairs.T, pairs.T[::-1])
-    )
-    distance = np.hypot(*(points[faint] - points[strong]).T)
-    wing = np.mean([prfs.evaluate(*at)[0] for at in _round(distance)], axis=0)
-    peak = prfs.evaluate(np.zeros(1), np.zeros(1))[0]
-    lost = np.unique(bright[faint[flux[faint] < tolerance * flux[strong] * wing / peak]])
-    if len(lost):
-        _keep(sources, ~np.isin(np.arange(len(sources.ra)), lost))
-        run.note(f"{len(lost)} detections in the wings of brighter ones were dropped (Wing_Tolerance)")
-
-
-def _round(distance: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Give offsets in eight directions."""
-    import numpy as np
-
-    for angle in np.arange(8) * np.pi / 4:
-        yield distance * np.cos(angle), distance * np.sin(angle)
 
 
 _TWINS = 0.6  # arcsec, half a pixel of IRAC

@@ -2,7 +2,7 @@
 
 References
 ----------
-MOPEX User's Guide, section 8.5 (metric and equations).
+MOPEX User's Guide, section 8.5 (metric and equations). MacKay 1992, Neural Computation 4, 415 (evidence).
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ _DENSE = 2000  # unknowns of a connected group up to which the full matrix is in
 _TOLERANCE = 1e-10  # relative, of the iterative solution
 _ITERATIONS = 20_000
 _FIRM = 1e6  # how much firmer the tilt of the sky is fixed than a frame knows its own
+_FIRST_DAMPING = 0.1  # of the slopes, before their rms is known
+_EVIDENCE_ROUNDS = 12  # solutions in search of it, at most
+_EVIDENCE_CHANGE = 0.1  # relative, of the damping, that ends the search
 _GRID = 5  # points a side to which the axes of a frame are fitted
 
 
@@ -53,8 +56,9 @@ class OverlapParams:
         metric. 0: only the mean of the offsets is fixed.
     sparse : bool
         Use the sparse solver for any number of frames.
-    slope_damping : float
-        Damping of the slopes, as a fraction of what the overlaps of a frame know of its slopes, on average.
+    slope_damping : float or None
+        Damping of the slopes, as a fraction of what the overlaps of a frame know of its slopes, on average; None
+        finds that which goes with the rms of the slopes.
     """
 
     top: float = 3.0
@@ -62,7 +66,7 @@ class OverlapParams:
     min_img_num: int = 4
     weight: float = 0.0
     sparse: bool = False
-    slope_damping: float = 0.01
+    slope_damping: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +78,8 @@ class Offsets:
     offsets : ndarray
         Constants to be added [image unit], with slopes at the middle of the frame; 0 for frames without overlap.
     uncertainty : ndarray
-        Their 1-sigma uncertainty with respect to the mean of the group, for independent pixels; NaN without
-        overlap. Interpolation correlates the pixels: with the linear uncertainties that it gives, the true one is
-        larger by the ratio of the pixel sides of frame and mosaic.
+        Their 1-sigma uncertainty with respect to the mean of the group, for pair sums of independent pixels; NaN
+        without overlap.
     group : int ndarray
         Number of the connected group, from 1; each group has a level of its own.
     outlier : bool ndarray
@@ -187,7 +190,9 @@ def solve_offsets(n: int, pairs: PairSums, how: OverlapParams, axes: np.ndarray 
     that follow from it, is a tilt of the sky and changes no difference: it is fixed by the mean of the slopes, taken
     along the axes of the mosaic, being 0. Slopes that change slowly from frame to frame, a bend of the sky, change
     the differences little; `slope_damping` keeps them small: it adds that fraction of the mean diagonal element of
-    the slopes, times their squares, to the metric.
+    the slopes, times their squares, to the metric. If it is None that term is the sum of squares over their variance,
+    which is found along with them by maximum evidence: frames without slopes then get next to none. It needs pair sums
+    whose weights are those of independent pixels.
     """
     links = coo_array((pairs.weight, (pairs.first, pairs.second)), shape=(n, n))
     _, label = connected_components(links, directed=False)
@@ -199,7 +204,7 @@ def solve_offsets(n: int, pairs: PairSums, how: OverlapParams, axes: np.ndarray 
             bad[members] = True
             continue
         group = _part(whole, members, how, pairs.weight.mean(), axes)
-        found, error = (values.reshape(members.size, -1) for values in _solve(group, how))
+        found, error = _solve_group(group, members.size, how, axes is not None)
         left_out = _far(found[:, 0], how)
         if how.weight == 0:
             found[:, 0] -= found[~left_out, 0].mean()
@@ -271,13 +276,33 @@ def _part(
         fixed.append(level)
     if axes is not None:
         scale = diagonal[:, 1:].mean()
-        damping[:, 1:] = how.slope_damping * scale
+        damping[:, 1:] = (_FIRST_DAMPING if how.slope_damping is None else how.slope_damping) * scale
         for j in (1, 2):
             tilt = np.zeros(diagonal.shape)
             tilt[:, 1:] = axes[members][:, :, j]
             fixed.append(tilt * np.sqrt(_FIRM * scale / (tilt**2).sum()))
     rows = np.array([row.ravel() for row in fixed]).reshape(-1, at.size)
     return _Equations(matrix, right, damping.ravel(), rows)
+
+
+def _solve_group(
+    group: _Equations, frames: int, how: OverlapParams, slopes: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Solve, and again with the damping that goes with the rms of the slopes; rows are frames."""
+    found, error = (values.reshape(frames, -1) for values in _solve(group, how))
+    for _ in range(_EVIDENCE_ROUNDS if slopes and how.slope_damping is None else 0):
+        damping = group.damping.reshape(frames, -1).copy()
+        # Share of each slope that the overlaps decide, and not the damping.
+        known = 1 - np.minimum(error[:, 1:] ** 2 * damping[:, 1:], 1)
+        square = (found[:, 1:] ** 2).sum()
+        wanted = known.sum() / square if square > 0 else 0.0
+        change = wanted / damping[0, 1] if wanted > 0 else 1.0
+        if abs(change - 1) < _EVIDENCE_CHANGE:
+            break
+        damping[:, 1:] = wanted
+        group = group._replace(damping=damping.ravel())
+        found, error = (values.reshape(frames, -1) for values in _solve(group, how))
+    return found, error
 
 
 def _solve(group: _Equations, how: OverlapParams) -> tuple[np.ndarray, np.ndarray]:

@@ -52,6 +52,9 @@ class PairOptions:
         are left out; 0 leaves none out.
     moments : bool
         Sum what the fit of slopes needs, too.
+    share : float
+        Independent values per pixel of the mosaic: its area in pixels of the frame. The interpolated uncertainty is
+        that of a pixel of the frame, however many pixels of the mosaic share it.
     corner : (int, int)
         x and y of the first pixel of the tile on the mosaic, 0-based.
     """
@@ -59,6 +62,7 @@ class PairOptions:
     count_once: bool = True
     clip_sigma: float = 0.0
     moments: bool = False
+    share: float = 1.0
     corner: tuple[int, int] = (0, 0)
 
 
@@ -112,7 +116,8 @@ def pair_sums(
     i, j = np.nonzero(weight)
     number = np.asarray(numbers, dtype=np.int64)
     more = moments[i, j] if how.moments else np.zeros((0, 7))
-    return PairSums(number[i], number[j], weight[i, j], difference[i, j], more[:, :5], more[:, 5:])
+    sums = (weight[i, j], difference[i, j], more[:, :5], more[:, 5:])
+    return PairSums(number[i], number[j], *(how.share * part for part in sums))
 
 
 def _planes(before: np.ndarray | None, n: int) -> np.ndarray:

@@ -171,7 +171,12 @@ def test_light_curve_of_no_source(field, tmp_path):
 
 def test_select_writes_further_formats(field, tmp_path, mopex, monkeypatch):
     monkeypatch.chdir(field.copy(tmp_path / "copy"))
-    status, log = mopex("select", "out/apex_I1.nl", "Catalogue_Formats=fits,ecsv,votable,reg,h5")
+    status, log = mopex(
+        "select",
+        "out/apex_I1.nl",
+        "Catalogue_Formats=fits,ecsv,votable,reg,h5",
+        "select_conditions=SNR > 100",
+    )
     assert status == 0, log
     assert "WARNING" not in log
     expected = read_table("out/extract.tbl")

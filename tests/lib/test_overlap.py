@@ -112,3 +112,44 @@ def test_no_frames_overlap():
     found = solve_offsets(3, merge([]), OverlapParams())
     assert found.bad.all()
     assert not found.offsets.any()
+
+
+def test_weights_of_a_pixel_by_hand():
+    """Three frames at one pixel: w_m w_n / sum(w), or the legacy weights; two frames: both are the same."""
+    whole, ones = Box(0, 0, 1, 1), np.ones((1, 1), "f4")
+    sigma = [1.0, 1.0, 2.0]
+    for n, once, expected in (
+        (3, True, [1 / 2.25, 0.25 / 2.25, 0.25 / 2.25]),
+        (3, False, [1 / 2, 1 / 5, 1 / 5]),
+        (2, True, [1 / 2]),
+        (2, False, [1 / 2]),
+    ):
+        stack = Stack.build(whole, [whole] * n, [ones] * n, [ones] * n, [s * ones for s in sigma[:n]])
+        sums = pair_sums(stack, range(n), PairOptions(once))
+        assert sums.weight == pytest.approx(expected)
+        assert pair_sums(stack, range(n), PairOptions(once, share=0.25)).weight == pytest.approx(
+            np.array(expected) / 4
+        )
+
+
+def test_noise_that_counts_once_makes_better_offsets():
+    """Frames that overlap four deep: smaller errors than with legacy weights, and true ones."""
+    left, pulls = {True: [], False: []}, []
+    for seed in range(12):
+        true = np.random.default_rng(seed).normal(0, 0.05, 25)
+        stack = grid_of_frames(5, true, noise=0.1, seed=seed, size=32, step=13)
+        for once in left:
+            found = solve(stack, OverlapParams(top=100, bottom=100), count_once=once)
+            left[once].append(found.offsets + true - true.mean())
+            if once:
+                pulls.append(left[once][-1] / found.uncertainty)
+    assert np.std(left[True]) < 0.97 * np.std(left[False])
+    assert np.std(pulls) == pytest.approx(1, abs=0.1)
+
+
+def test_values_without_an_error_do_not_count():
+    stack = grid_of_frames(2, np.zeros(4))
+    stack.sigma[stack.layer == 3] = 0
+    sums = pair_sums(stack, range(4))
+    assert 3 not in sums.second
+    assert np.isfinite(sums.weight).all()

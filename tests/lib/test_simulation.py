@@ -285,3 +285,22 @@ def test_variable_prf_serves_the_cells_of_the_array():
     assert varied[0].central_value < 0.95 * varied[12].central_value
     assert len({id(one) for one in prfs(simulation("I1"))}) == 1
     assert prf_places(simulation("M1")) == [(64, 64)]
+
+
+def test_slopes_are_added_to_frames():
+    """They change nothing else: same noise, hits and offset; their rms over the array is that asked for."""
+    flat, tilted = (
+        simulation("I1", n_frames=40, array_size=32, n_stars=0, **keys)
+        for keys in ({}, {"frame_gradient_rms": 0.01})
+    )
+    plain, frame = simulate_frame(flat, 3), simulate_frame(tilted, 3)
+    assert plain.slopes == (0, 0)
+    y, x = np.indices((32, 32)) - 15.5
+    added = frame.data.astype(float) - plain.data
+    free = np.isfinite(added) & (frame.mask == 0)
+    plane = frame.slopes[0] * x + frame.slopes[1] * y
+    assert np.abs(added - plane)[free].max() < 1e-3 * np.nanmax(plain.data)
+    assert np.abs(np.median((added - plane)[free])) < 1e-6
+    assert frame.offset == plain.offset
+    rms = np.std([simulate_frame(tilted, i).slopes for i in range(40)]) * 32
+    assert rms == pytest.approx(0.01, rel=0.25)

@@ -1,17 +1,19 @@
 """Saturated stars: fitted by their wings, marked, and not surrounded by sources that are none."""
 
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from pymopex.comparison import match
-from pymopex.kit import fit_rows, prfs
+from pymopex.kit import bright_stars
 from pymopex.kit.ipac import read_table
 from pymopex.prf import PRF, prf_table
-from pymopex.tasks.sourcestimate import _drop_in_wings, _Sources
+from pymopex.tasks.sourcestimate import _Sources
 
 FLUX_TOLERANCE = 0.03  # relative, of a saturated star
 MATCH = 1.5  # arcsec
+RING = 3.0  # arcsec, round a saturated star
 
 
 def compared(sim, table):
@@ -43,8 +45,17 @@ def test_saturated_stars_are_fitted_by_their_wings(work, mopex):
     assert set(table.column("FitX")[marked]) == {19}
     assert set(table.column("FitX")[~marked]) == {7}
     assert marked.sum() <= len(full) + 1
-    plain = before.column("FitX")
-    assert set(plain) == {7}
+    assert (table.column("SNR")[marked] > 50).all()
+    # one source each: no detection on the ring round a masked core is left
+    for number in full:
+        offset = np.hypot(
+            (table.column("RA") - stars.column("ra")[number])
+            * np.cos(np.radians(stars.column("dec")[number])),
+            table.column("Dec") - stars.column("dec")[number],
+        )
+        assert (offset * 3600 < RING).sum() <= 1
+    plain = np.array(["S" not in letters for letters in before.column("deblend")])
+    assert set(before.column("FitX")[plain]) == {7}
 
 
 def test_level_of_saturation_masks_pixels(work, mopex):
@@ -80,8 +91,7 @@ def test_source_in_the_wing_of_a_bright_one_is_dropped(monkeypatch):
     profile = np.exp(-0.5 * (at / 0.8) ** 2)
     profile /= profile.sum() / 10
     table = prf_table([PRF(np.outer(profile, profile), 10, 10)])
-    monkeypatch.setattr(prfs, "load_table", lambda path: (table, None, None))
-    monkeypatch.setattr(fit_rows, "frame_pixel", lambda run: 1.2)
+    monkeypatch.setattr(bright_stars, "load_table", lambda path: (table, None, None))
     # a star, sources of 1 % and 5 % of its wing at 1 pixel, one as faint beyond the wing, one fitted at nothing
     wing = 1000 * np.exp(-0.5 / 0.8**2)
     flux = np.array([1000.0, 0.01 * wing, 0.05 * wing, 0.01 * wing, 0.0])
@@ -91,9 +101,38 @@ def test_source_in_the_wing_of_a_bright_one_is_dropped(monkeypatch):
     sources = _Sources(
         np.arange(5), np.full(5, 10.0), *[dec.copy() for _ in range(3)], flux, *[np.arange(5)] * 3
     )
-    _drop_in_wings(run, sources, "")
+    bright_stars.drop_in_wings(run, sources, "", 1.2)
     assert sources.detid.tolist() == [0, 2, 3, 4]
     assert notes == ["1 detections in the wings of brighter ones were dropped (Wing_Tolerance)"]
     run.params.Wing_Tolerance = 0
-    _drop_in_wings(run, sources, "")
+    bright_stars.drop_in_wings(run, sources, "", 1.2)
     assert len(sources.flux) == 4
+
+
+def test_detections_on_the_ring_of_a_masked_core_are_one():
+    at = np.array([[0.0, 0.0], [2.4, 0.0], [1.2, 2.4], [8.0, 0.0], [30.0, 0.0]])  # arcsec
+    ra, dec = 10 + at[:, 0] / 3600, at[:, 1] / 3600
+    group = np.array([0, 0, 0, 0, 1])
+    size, nothing = np.full((5, 2), 7), np.zeros(5)
+    sources = _Sources(np.arange(5), ra, dec, ra.copy(), dec.copy(), nothing, group, size, nothing > 0)
+    fits = [
+        SimpleFit(np.array([0, 1, 2, 3]), np.array([1.7, 0.0, 0.0, 0.0])),
+        SimpleFit(np.array([4]), np.array([1.7])),
+    ]
+    notes = []
+    found, again = bright_stars.merge_rings(SimpleNamespace(note=notes.append), sources, fits, 1.2)
+    assert sources.detid.tolist() == [0, 3, 4]
+    assert again.tolist() == [True, True, False]
+    assert [fit.members.tolist() for fit in found] == [[2]]
+    middle = (sources.ra[0] - 10) * 3600, sources.dec[0] * 3600
+    assert middle == pytest.approx((1.2, 0.8), abs=1e-3)
+    assert sources.fit_size.tolist() == [[11, 11], [7, 7], [7, 7]]
+    assert notes == ["2 detections on the rings of masked cores were joined with others"]
+    same, again = bright_stars.merge_rings(SimpleNamespace(note=notes.append), sources, [], 1.2)
+    assert (same, again.any()) == ([], False)
+
+
+@dataclass(frozen=True)
+class SimpleFit:
+    members: np.ndarray
+    hole: np.ndarray

@@ -60,7 +60,8 @@ class FitJob:
 class Fitted:
     """The fit of one group and what its rows need besides.
 
-    These are the noise in the box, the mean scale, the central PRF value, and whether the core of a member is masked.
+    These are the noise in the box, the mean scale, the central PRF value, and the radius of the masked core of each
+    member [pixel], 0 for a core that is not masked.
     """
 
     members: np.ndarray
@@ -69,7 +70,7 @@ class Fitted:
     scale: np.ndarray
     central: np.ndarray
     dropped: int
-    masked: np.ndarray
+    hole: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -272,17 +273,25 @@ def _fit(job: FitJob, gathered: Gathered, table: PRFTable, central: np.ndarray) 
 
 
 def _masked_cores(group: GroupData) -> np.ndarray:
-    """Tell of each source whether its own pixel and another of the 3 x 3 round it are masked in half of the frames."""
+    """Give the radius of the masked core of each source [pixel].
+
+    The core is masked if in half of the frames the pixel of the source and another of the 3 x 3 round it are.
+    """
     frame = np.repeat(np.arange(group.n_frames), np.diff(group.first))
     held = np.isfinite(group.rx) & (np.diff(group.first) > 0)[:, None]
-    out = np.zeros(group.n_sources, bool)
+    half = min(3, group.fit_x // 2, group.fit_y // 2)
+    out = np.zeros(group.n_sources)
     for n in range(group.n_sources):
         far = np.maximum(
             np.abs(group.px - np.rint(group.rx[frame, n])), np.abs(group.py - np.rint(group.ry[frame, n]))
         )
-        own, near = (np.bincount(frame[far <= reach], minlength=group.n_frames) for reach in (0, 1))
-        masked = held[:, n] & (own == 0) & (near <= 7)
-        out[n] = held[:, n].any() and 2 * masked.sum() >= held[:, n].sum()
+        own, near, box = (
+            np.bincount(frame[far <= reach], minlength=group.n_frames)[held[:, n]] for reach in (0, 1, half)
+        )
+        masked = (own == 0) & (near <= 7)
+        if masked.size and 2 * masked.sum() >= masked.size:
+            missing = (2 * half + 1) ** 2 - box[masked]
+            out[n] = np.sqrt(np.median(missing) / np.pi)
     return out
 
 
@@ -335,7 +344,10 @@ def _without_hits(group: GroupData, fit: GroupFit, table: PRFTable, robust: floa
 
 
 def _box_variance(group: GroupData, box: int) -> np.ndarray:
-    """Variance of the sum of a box of pixels at each source, of the mean of all frames [image unit squared]."""
+    """Variance of the sum of a box of pixels at each source, of the mean of all frames [image unit squared].
+
+    If all pixels there are masked, those of the fit stand for them.
+    """
     frame = np.repeat(np.arange(group.n_frames), np.diff(group.first))
     half = box // 2
     out = np.full(group.n_sources, np.nan)
@@ -343,6 +355,7 @@ def _box_variance(group: GroupData, box: int) -> np.ndarray:
         dx = np.abs(group.px - np.rint(group.rx[frame, n]))
         dy = np.abs(group.py - np.rint(group.ry[frame, n]))
         near = (dx <= half) & (dy <= half)
+        near = near if near.any() else np.ones(near.shape, bool)
         frames = np.unique(frame[near]).size
         if frames:
             out[n] = np.mean(1 / group.weight[near]) * box * box / frames

@@ -76,7 +76,7 @@ def _group_rows(sources: Any, fitted: Fitted, limit: float) -> list[dict[str, An
                 "FitX": int(sources.fit_size[source, 0]),
                 "FitY": int(sources.fit_size[source, 1]),
                 "n_frames": fit.n_frames,
-                "deblend": _letters(sources, fitted, source, (ra, dec), limit),
+                "deblend": _letters(sources, fitted, source, (ra, dec), np.inf if fit.added else limit),
                 "covariance": cov[:2, :2],
                 "scale": float(fitted.scale[fit.parent]),
                 "box_variance": float(fitted.box_variance[fit.parent]),
@@ -100,7 +100,7 @@ def _letters(sources: Any, fitted: Fitted, source: int, place: tuple[float, floa
         letters += Deblend.CAPPED
     if _shift(sources, source, *place) > limit:
         letters += Deblend.OUTSIDE
-    if fitted.masked[list(fitted.members).index(source)]:
+    if fitted.hole[list(fitted.members).index(source)] > 0:
         letters += Deblend.SATURATED
     return letters or str(Deblend.NONE)
 
