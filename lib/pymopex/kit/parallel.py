@@ -32,6 +32,15 @@ def processes(mode: str | None, count: int | None) -> int:
     return processors() if mode == "on" else 1
 
 
+def make_pool(mode: str | None, count: int | None) -> Any:
+    """Give what runs the jobs for ``do_multiprocess`` and ``ncpu_multiprocess``: a `Pool`, or a dask cluster."""
+    if mode == "dask":
+        from pymopex.kit.cluster import Cluster
+
+        return Cluster(count if count and count > 1 else processors())
+    return Pool(processes(mode, count))
+
+
 class Pool:
     """Runs jobs; the processes are started with the first work and kept until `close`."""
 

@@ -16,7 +16,7 @@ from pymopex.kit import log, provenance, sheets
 from pymopex.kit.errors import InputError
 from pymopex.kit.files import calibration_file
 from pymopex.kit.images import FatalBits, FrameFiles, Stamp
-from pymopex.kit.parallel import Pool, processes
+from pymopex.kit.parallel import Pool, make_pool
 from pymopex.kit.parameters import Params, Settings
 from pymopex.kit.products import PRODUCTS, template
 
@@ -49,7 +49,7 @@ class Run:
         self._changed: dict[tuple[str, ...], tuple[FrameFiles, ...]] = {}
         self._params: dict[str, Params] = {}
         mode, count = self.globals.do_multiprocess, self.globals.ncpu_multiprocess
-        self.pool = pool or Pool(processes(mode, count))
+        self.pool = pool or make_pool(mode, count)
 
     @property
     def params(self) -> Params:
