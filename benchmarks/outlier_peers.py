@@ -9,6 +9,7 @@ same pairs of mosaics.
 SWarp (COMBINE_TYPE CLIPPED, CLIP_SIGMA 4, CLIP_AMPFRAC 0.3) gets weight maps that are 0 at masked pixels, the gain,
 without which it clips nothing, and the distortion in the form it reads (TPV); it subtracts the background, so that
 the fraction is one of the stars' light alone. It is left out if it is not installed.
+The brightest pixel alone flatters a co-add that clips pixel by pixel, since what is left of a hit lies beside it.
 """
 
 import os
@@ -54,11 +55,11 @@ def hit_image(folder: Path, image: str) -> np.ndarray:
     return fits.getdata(path).astype(float)
 
 
-def simulate(folder: Path, frames: int) -> None:
+def simulate(folder: Path, frames: int, *words: str) -> None:
     """Simulate, and write the frames without their hits; masked pixels stay masked in both."""
     if (folder / "clean.txt").exists():
         return
-    run(folder, "mopex", "simulate", "OUTPUT_DIR=sim", f"N_Frames={frames}", "Offset_Rms=0", "Coverage=4")
+    run(folder, "mopex", "simulate", "OUTPUT_DIR=sim", f"N_Frames={frames}", "Offset_Rms=0", *words)
     (folder / "clean").mkdir(exist_ok=True)
     for image in names(folder, "images"):
         data, header = fits.getdata(image, header=True)
@@ -218,7 +219,7 @@ def report(name: str, folder: Path, dirty: np.ndarray, clean: np.ndarray, spent:
 def main() -> None:
     folder, frames = Path(sys.argv[1]).resolve(), int(sys.argv[2]) if len(sys.argv) > 2 else 60
     folder.mkdir(parents=True, exist_ok=True)
-    simulate(folder, frames)
+    simulate(folder, frames, "Coverage=4")
     spent = mosaic(folder, "sim/images.txt", "out")
     mosaic(folder, "clean.txt", "ref", *NO_REJECTION)
     dirty, clean = (read(folder / part / "Combine-mosaic/mosaic.fits") for part in ("out", "ref"))

@@ -17,6 +17,7 @@ select_detect
 sourcestimate
 aperture
 select
+photcorr
 "
 PATH="$(dirname -- "$0"):$PATH"
 exec mopex drive apex "$@"

@@ -13,6 +13,7 @@ select_detect
 sourcestimate
 aperture
 select
+photcorr
 "
 PATH="$(dirname -- "$0"):$PATH"
 exec mopex drive apex_1frame "$@"

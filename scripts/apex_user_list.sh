@@ -13,6 +13,7 @@ detection_map
 sourcestimate
 aperture
 select
+photcorr
 "
 PATH="$(dirname -- "$0"):$PATH"
 exec mopex drive apex_user_list "$@"

@@ -8,6 +8,7 @@ extract_medfilter
 sourcestimate
 aperture
 select
+photcorr
 "
 PATH="$(dirname -- "$0"):$PATH"
 exec mopex drive apex_user_list_1frame "$@"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _BLOCK = 400  # stars of a job
 _EDGES = (3.0, 5.0, 7.0, 10.0, 20.0, 50.0, 100.0, 300.0, 1000.0, 1e9)
+_FEWEST = 5  # stars of a bin
 
 
 @dataclass(frozen=True)
@@ -248,32 +249,65 @@ def _rates(stars: _Stars, star: np.ndarray, table: Any, source: np.ndarray) -> l
     return lines
 
 
+@dataclass(frozen=True)
+class _Errors:
+    """Errors of isolated stars: fluxes, and east and north, over the bounds and over the errors of the table."""
+
+    snr: np.ndarray
+    relative: np.ndarray
+    flux: np.ndarray
+    flux_pull: np.ndarray
+    place: np.ndarray
+    place_pull: np.ndarray
+    mas: np.ndarray
+    chi: np.ndarray
+
+
+def _measured(stars: _Stars, table: Any, source: np.ndarray, star: np.ndarray) -> _Errors:
+    import numpy as np
+    from pymopex.comparison import sky_offsets
+
+    def column(name: str) -> np.ndarray:
+        return np.asarray(table.column(name), dtype=float)[source]
+
+    place = np.array(sky_offsets(column("RA"), column("Dec"), stars.ra[star], stars.dec[star]))
+    error = 3600 * np.array([column("delta_RA") * np.cos(np.radians(stars.dec[star])), column("delta_Dec")])
+    off, bound = column("flux") - stars.flux[star], stars.bound[star]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return _Errors(
+            stars.snr[star],
+            off / stars.flux[star],
+            off / bound[:, 2],
+            off / column("delta_flux"),
+            place / bound[:, :2].T,
+            place / error,
+            1000 * place,
+            column("chi2/dof"),
+        )
+
+
 def _errors(stars: _Stars, table: Any, source: np.ndarray, star: np.ndarray) -> list[str]:
     """Errors of fluxes and positions of isolated stars, in units of the bounds and of the errors in the table."""
     import numpy as np
-    from pymopex.comparison import sky_offsets, spread
+    from pymopex.comparison import spread
 
-    flux, error = (np.asarray(table.column(name), dtype=float)[source] for name in ("flux", "delta_flux"))
-    ra, dec = (np.asarray(table.column(name), dtype=float)[source] for name in ("RA", "Dec"))
-    chi = np.asarray(table.column("chi2/dof"), dtype=float)[source]
-    east, north = sky_offsets(ra, dec, stars.ra[star], stars.dec[star])
-    off = flux - stars.flux[star]
-    bound, snr = stars.bound[star], stars.snr[star]
+    of = _measured(stars, table, source, star)
     lines = [
-        f"isolated stars: {len(star)}; flux and position errors (bias: median; scatter: robust width)",
-        "  SNR from  to      n  flux bias    bias/sigma  scatter/bound  pull width  east mas  north mas  "
-        "position/bound  chi2/dof",
+        f"isolated stars: {len(star)}; errors of fluxes and positions (bias: median; bound: Cramer-Rao; scatter and "
+        "pulls: standard deviation within 4 widths; tail: share of the others, in flux)",
+        "  SNR from  to      n  flux bias    bias/sigma  scatter/bound  tail      pull flux    RA    Dec  "
+        "east mas  north mas  position/bound  chi2/dof",
     ]
     for low, high in pairwise(_EDGES):
-        use = (snr >= low) & (snr < high)
-        if use.sum() < 5:
+        use = (of.snr >= low) & (of.snr < high)
+        if use.sum() < _FEWEST:
             continue
-        relative = spread(off[use] / stars.flux[star][use])
-        scatter, pull = spread(off[use] / bound[use, 2]), spread(off[use] / error[use])
-        place = spread(np.concatenate([east[use] / bound[use, 0], north[use] / bound[use, 1]]))
+        flux, place = spread(of.flux[use]), spread(of.place[:, use].ravel())
+        pulls = [spread(values[use]).rms for values in (of.flux_pull, *of.place_pull)]
+        east, north = np.median(of.mas[:, use], axis=1)
         lines.append(
-            f"  {low:8g} {high:6g} {use.sum():6d}  {100 * relative.median:+8.3f} %  {scatter.median:+9.3f}  "
-            f"{scatter.width:12.3f}  {pull.width:10.3f}  {1000 * np.median(east[use]):+8.2f}  "
-            f"{1000 * np.median(north[use]):+8.2f}  {place.width:13.3f}  {np.median(chi[use]):10.3f}"
+            f"  {low:8g} {high:6g} {use.sum():6d}  {100 * np.median(of.relative[use]):+8.3f} %  {flux.median:+9.3f}  "
+            f"{flux.rms:12.3f}  {100 * flux.tail:5.2f} %  {pulls[0]:8.3f}  {pulls[1]:6.3f} {pulls[2]:6.3f}  "
+            f"{east:+8.2f}  {north:+8.2f}  {place.rms:13.3f}  {np.median(of.chi[use]):10.3f}"
         )
     return lines

@@ -12,6 +12,7 @@ from pymopex.kit.images import Stamp, read_image, write_image
 from pymopex.kit.task import Run
 
 _GRID = 5  # PRFs per side of the array
+_FLUX_RADIUS = 10  # pixels of the frames: the radius of the calibration of IRAC
 _BORDERS = {"centroid_border": 12.5, "zero_border": 2.5}  # input samples; 250 and 50 of the published form
 
 
@@ -31,7 +32,8 @@ def run(run: Run) -> None:
     -----
     The published procedure: linear magnification, the last row and column cut to odd size, recentred on the centroid,
     border set to zero (IRAC Instrument Handbook, appendix C). In the map, PRFPos is the lower left corner of the
-    region a PRF serves.
+    region a PRF serves. The kernel ends in a circle of 10 pixels of the frames, the radius of the calibration: fluxes
+    fitted with it on a mosaic are on the scale of those fitted in the frames with Normalization_Radius = 1000.
     """
     from pymopex.kit.prfmap import PrfMapTable, write_prf_map
 
@@ -121,6 +123,7 @@ def _kernel(run: Run, path: str, stamp: Stamp) -> str:
     samples, header = read_image(path, dtype="f8")
     factor = int(header["PRFXRSMP"])
     ratio = p.Mosaic_Pixel_Size / p.Native_Pixel_Size
-    kernel = mosaic_kernel(PRF(samples, factor, factor), ratio, sampling=p.Kernel_Sampling, radius=16)
+    size = {"sampling": p.Kernel_Sampling, "radius": _FLUX_RADIUS / ratio, "circle": True}
+    kernel = mosaic_kernel(PRF(samples, factor, factor), ratio, **size)
     target = os.path.join(p.OUTPUT_DIR, f"IRAC{p.Channel}_mosaic_detect_kernel.fits")
     return write_image(target, kernel.samples.astype("f4"), _header(p.Kernel_Sampling), stamp, (path,))

@@ -2,15 +2,67 @@
 
 from __future__ import annotations
 
+import math
 import os
 
 from pymopex.kit.coadding import MOSAICS, combine, parts
-from pymopex.kit.layers import coadd_tiles
+from pymopex.kit.layers import coadd_tiles, read_mosaic_part
 from pymopex.kit.task import Run
+
+_RIGHT = (0.8, 1.25)  # ratios of scatter and uncertainty that need no word
 
 
 def run(run: Run) -> None:
-    """Write ``mosaic.fits``, ``mosaic_unc.fits``, ``mosaic_cov.fits``, ``mosaic_std.fits`` and the others asked for."""
-    for part in parts(run):
-        if part == "image" or os.path.exists(run.path(f"coadd_{part}", tile=1)):
-            run.keep(combine(run, MOSAICS[part], coadd_tiles(run, part)))
+    """Write ``mosaic.fits``, ``mosaic_unc.fits``, ``mosaic_cov.fits``, ``mosaic_std.fits`` and the others asked for.
+
+    Notes
+    -----
+    If both ``mosaic_unc.fits`` and ``mosaic_std.fits`` are made, the log tells the ratio of the noise that the
+    scatter of the frames shows in the sky to the uncertainty propagated from their uncertainty images. It need not
+    be 1: those of the IRAC archive over-estimate the noise, the legacy rule adds the uncertainties of the pixels that
+    interpolation mixes linearly, and offsets that are left between frames scatter too. With
+    ``Scale_Uncertainties = 1`` the uncertainty mosaics are multiplied by the ratio, and the variance mosaic by the
+    square of the ratio of the scatter to its root; ``UNCSCALE`` in the header tells the factor.
+    ``mosaic_std.fits`` is the noise of each pixel as it is, though uncertain where few frames overlap, and
+    larger at stars, whose undersampled images change with their place in the pixel.
+    """
+    made = [
+        part for part in parts(run) if part == "image" or os.path.exists(run.path(f"coadd_{part}", tile=1))
+    ]
+    factors = _factors(run, made)
+    for part in made:
+        kind = "unc" if part.endswith("unc") else part
+        run.keep(combine(run, MOSAICS[part], coadd_tiles(run, part), factors.get(kind, 1.0)))
+
+
+def _factors(run: Run, made: list[str]) -> dict[str, float]:
+    """Compare uncertainties with the scatter; gives what uncertainties and variance are to be multiplied by."""
+    import numpy as np
+    from pymopex.geometry import Box
+    from pymopex.variance import scatter_ratio
+
+    if not {"unc", "std"} <= set(made):
+        return {}
+    grid = run.fiducial()
+    whole = Box(0, 0, grid.naxis1, grid.naxis2)
+    read = {part: read_mosaic_part(coadd_tiles(run, part), whole) for part in ("image", "std", "unc", "cov")}
+    ratio = scatter_ratio(read["image"], read["std"], read["unc"], read["cov"])
+    if not math.isfinite(ratio):
+        return {}
+    _tell(run, ratio)
+    if not run.params.Scale_Uncertainties:
+        return {}
+    factors = {"unc": ratio}
+    if "var" in made:
+        root = np.sqrt(read_mosaic_part(coadd_tiles(run, "var"), whole))
+        factors["var"] = scatter_ratio(read["image"], read["std"], root, read["cov"]) ** 2
+    return factors
+
+
+def _tell(run: Run, ratio: float) -> None:
+    text = f"scatter of the frames over their uncertainty, in the sky: {ratio:.3f}"
+    if run.params.Scale_Uncertainties:
+        text += ", by which the uncertainties are multiplied"
+    elif not _RIGHT[0] < ratio < _RIGHT[1]:
+        text += "; Scale_Uncertainties = 1 would multiply the uncertainties by it"
+    run.note(text)

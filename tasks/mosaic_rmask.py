@@ -2,43 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pymopex.kit.images import FrameFiles, Stamp, read_header, read_image, read_section, write_image
+from pymopex.kit.errors import InputError
+from pymopex.kit.images import FrameFiles, read_header
 from pymopex.kit.layers import Layer, layers, write_table_whole
 from pymopex.kit.lists import write_list
+from pymopex.kit.masking import RMaskJob, find_peaks, mask_frame
 from pymopex.kit.task import Run
 
 if TYPE_CHECKING:
-    from pymopex.geometry import FiducialFrame
+    from pymopex.core_losses import Losses
+    from pymopex.frame_check import FrameCheck
+    from pymopex.geometry import Box
     from pymopex.rmask import RMaskParams
 
 
-@dataclass(frozen=True)
-class _Job:
-    files: FrameFiles
-    layer: Layer | None
-    covg_map: str
-    temporal: str
-    dual: str
-    box: str
-    sources: str
-    grid: FiducialFrame
-    refined: bool
-    radhit_bit: int
-    how: RMaskParams
-    target: str
-    stamp: Stamp
-
-
 def run(run: Run) -> None:
-    """Write ``<base>_rmask.fits`` for each frame, their list, and the table of rejected pixels by method."""
+    """Write ``<base>_rmask.fits`` for each frame, their list, and the table of rejected pixels by method.
+
+    Notes
+    -----
+    With ``FRAME_THRESHOLD`` the pixels of each frame are compared with the median of all frames (of two the lower),
+    projected back on it; what deviates is set in the bit of the temporal outliers, or in that of the box outliers
+    if only these are used.
+    Where half of a frame pixel is not seen by a second frame there is no comparison.
+
+    The log tells which part of the pixels is rejected at the cores of the ``Core_Peaks`` brightest peaks, and
+    elsewhere; there is a warning if the cores lose much more, since hits fall on both alike.
+    """
     from pymopex import columns
 
     placed = {layer.files.index: layer for layer in layers(run)}
-    jobs = [_job(run, files, placed.get(files.index)) for files in run.frames()]
-    counts = run.map(_mask_frame, jobs)
+    tiles = _statistics_tiles(run)
+    shared = _check(run.params), tiles, find_peaks(run, tiles, run.params.Core_Peaks)
+    jobs = [_job(run, files, placed.get(files.index), shared) for files in run.frames()]
+    counts, lost = zip(*run.map(mask_frame, jobs), strict=True)
     write_list(run.path("rmask_list"), [job.target for job in jobs])
     run.keep(run.path("rmask_list"), *(job.target for job in jobs))
     rows: dict[str, list] = {"file": [job.files.image for job in jobs]}
@@ -46,9 +45,10 @@ def run(run: Run) -> None:
         rows[name] = [count[i] for count in counts]
     write_table_whole(run, run.path("rejected"), columns.REJECTED, rows)
     _note(run, counts)
+    _note_losses(run, lost, len(shared[2][0]))
 
 
-def _job(run: Run, files: FrameFiles, layer: Layer | None) -> _Job:
+def _job(run: Run, files: FrameFiles, layer: Layer | None, shared: tuple) -> RMaskJob:
     p, base = run.params, files.base
     on = layer is not None
     temporal = on and p.USE_OUTLIER_FOR_RMASK
@@ -56,7 +56,7 @@ def _job(run: Run, files: FrameFiles, layer: Layer | None) -> _Job:
     box = on and p.USE_BOX_OUTLIER_FOR_RMASK
     sources = dual or (on and p.REFINE_OUTLIER and run.settings.triggered("level"))
     level = run.existing("level", base=base) if sources else ""
-    return _Job(
+    return RMaskJob(
         files,
         layer,
         run.existing("covg_map"),
@@ -70,6 +70,8 @@ def _job(run: Run, files: FrameFiles, layer: Layer | None) -> _Job:
         _settings(p),
         run.path("rmask", base=base),
         run.stamp(),
+        run.bits,
+        *shared,
     )
 
 
@@ -91,6 +93,36 @@ def _settings(p: Any) -> RMaskParams:
     )
 
 
+def _check(p: Any) -> FrameCheck:
+    from pymopex.frame_check import FrameCheck
+
+    return FrameCheck(
+        p.FRAME_THRESHOLD,
+        p.FRAME_GROW_THRESHOLD,
+        p.FRAME_GRADIENT_TOLERANCE,
+        p.REFINE_OUTLIER_THRESH if p.REFINE_OUTLIER else 0.0,
+    )
+
+
+def _statistics_tiles(run: Run) -> list[tuple[Box, str]]:
+    """Give place and path of the tiles that tell what the frames show; none without temporal and box outliers."""
+    from pymopex.tiling import tiles
+
+    p, grid = run.params, run.fiducial()
+    used = (("outlier", p.USE_OUTLIER_FOR_RMASK), ("box_outlier", p.USE_BOX_OUTLIER_FOR_RMASK))
+    products = [product for product, use in used if use]
+    if not products or not (p.FRAME_THRESHOLD or p.Core_Peaks):
+        return []
+    sizes = run.params_of(f"mosaic_{products[0]}")
+    boxes = tiles(grid.naxis1, grid.naxis2, sizes.TILE_XSIZ, sizes.TILE_YSIZ)
+    paths = [run.existing(f"{products[0]}_tile", tile=number) for number in range(1, len(boxes) + 1)]
+    for box, path in zip(boxes, paths, strict=True):
+        header = read_header(path)
+        if [header.get(f"NAXIS{axis}") for axis in (1, 2, 3)] != [box.nx, box.ny, 3]:
+            raise InputError(f"{path}: is not of these tiles; run mosaic_{products[0]} again")
+    return list(zip(boxes, paths, strict=True))
+
+
 def _note(run: Run, counts: list) -> None:
     import numpy as np
 
@@ -102,48 +134,20 @@ def _note(run: Run, counts: list) -> None:
     run.note(f"{len(counts)} frames; rejected pixels: {shares}")
 
 
-def _mask_frame(job: _Job) -> tuple[int, ...]:
-    import numpy as np
-    from pymopex.rmask import compose_rmask
+def _note_losses(run: Run, lost: tuple[Losses, ...], n_peaks: int) -> None:
+    from pymopex.core_losses import Losses
+    from pymopex.kit import log
 
-    header = read_header(job.files.image)
-    shape = (header["NAXIS2"], header["NAXIS1"])
-    radhit = None
-    if job.files.dmask:
-        radhit = (read_image(job.files.dmask)[0].astype(np.int64) >> job.radhit_bit) & 1 > 0
-    fractions = _fractions(job) if job.layer is not None else (None, None, None)
-    mask = compose_rmask(radhit, *fractions, job.how.rm_thresh, shape=shape)
-    if job.files.rmask:
-        mask |= read_image(job.files.rmask)[0].astype(mask.dtype)  # left out by the second pass too
-    write_image(job.target, mask, header, job.stamp, (job.files.image,))
-    bits = [int(np.count_nonzero(mask & (1 << bit))) for bit in range(4)]
-    return mask.size, *bits, int(np.count_nonzero(mask))
-
-
-def _fractions(job: _Job) -> tuple[Any, Any, Any]:
-    """Project the outliers of each method back onto the frame: covered fraction of each frame pixel."""
-    from pymopex.interpolation import back_project
-    from pymopex.kit.layers import frame_map
-    from pymopex.rmask import box_flags, dual_flags, temporal_flags
-
-    assert job.layer is not None
-    coverage = read_section(job.covg_map, *job.layer.box.slices)
-    sources = read_image(job.sources)[0] > 0 if job.sources else None
-    placed = frame_map(job.files, job.grid, job.refined)
-    maps = {path: read_image(path)[0] for path in (job.temporal, job.dual, job.box) if path}
-    deviation = _largest([maps[path] for path in (job.temporal, job.box) if path])
-    flags = (
-        (job.temporal, lambda image: temporal_flags(image, coverage, sources, job.how)),
-        (job.dual, lambda image: dual_flags(image, coverage, job.how, deviation)),
-        (job.box, lambda image: box_flags(image, coverage, sources, job.how)),
+    total = sum(lost, start=Losses())
+    if not total.cores:
+        return
+    core, sky = (100 * share for share in total.shares)
+    run.note(
+        f"at the {n_peaks} brightest peaks {core:.3f} % of the core pixels are rejected, elsewhere {sky:.3f} %"
     )
-    return tuple(back_project(flag(maps[path]), placed) if path else None for path, flag in flags)
-
-
-def _largest(deviations: list) -> Any:
-    """Give the larger deviation of the methods that ran, None if none did."""
-    import numpy as np
-
-    if not deviations:
-        return None
-    return np.fmax(*deviations) if len(deviations) == 2 else deviations[0]
+    if total.harmful:
+        log.say(
+            f"Warning: rejection takes {core:.2f} % of the pixels at the cores of bright sources, "
+            f"of the sky {sky:.2f} %: their fluxes on the mosaic may be too low; "
+            "raise Gradient_Tolerance, FRAME_GRADIENT_TOLERANCE or the thresholds"
+        )

@@ -8,6 +8,8 @@ from typing import Any
 from pymopex.kit.images import Stamp, write_image
 from pymopex.kit.task import Run
 
+_BANDS = {1: (24, 2.45), 2: (70, 4.0), 3: (160, 8.0)}  # of MIPS: micrometre, pixel of the mosaic [arcsec]
+
 
 def check(run: Run) -> list[str]:
     """Name values that exclude each other."""
@@ -93,10 +95,29 @@ def _write_prfs(run: Run, sim: Any) -> None:
 
     irac = sim.camera.name == "IRAC"
     for (column, row), prf in zip(prf_places(sim), prfs(sim), strict=True):
-        name = f"IRAC{sim.camera.channel}_col{column:03d}_row{row:03d}" if irac else "MIPS24_prf_x5"
+        name = (
+            f"IRAC{sim.camera.channel}_col{column:03d}_row{row:03d}"
+            if irac
+            else f"MIPS{_BANDS[sim.camera.channel][0]}_prf_x5"
+        )
         header = _prf_header(sim.camera.channel, column, row)
         path = run.path("simulated_prf", base=name)
         run.keep(write_image(path, sampled(prf, 5, 128 if irac else 129), header, run.stamp()))
+    if not irac:
+        _write_mosaic_prf(run, sim)
+
+
+def _write_mosaic_prf(run: Run, sim: Any) -> None:
+    """Write the PRF of the mosaic, under the name that the archive gave its own."""
+    from pymopex.prf_making import mosaic_kernel
+    from pymopex.simulation import prfs
+
+    band, pixel = _BANDS[sim.camera.channel]
+    kernel = mosaic_kernel(prfs(sim)[0], pixel / sim.pixel, sampling=4)
+    header = _prf_header(sim.camera.channel, 0, 0)
+    header["PRFXRSMP"] = header["PRFYRSMP"] = 4
+    path = run.path("simulated_mosaic_prf", base=f"mips{band}_prf_mosaic_{pixel:g}_4x")
+    run.keep(write_image(path, kernel.samples.astype("f4"), header, run.stamp()))
 
 
 def _prf_header(channel: int, column: int, row: int) -> Any:
@@ -136,6 +157,8 @@ def _write_truth(
     added = dict(zip(("offset", "slope_x", "slope_y"), np.array(planes).T, strict=True))
     table = {"index": np.arange(1, len(names) + 1), "file": names, **added}
     write_table_whole(run, run.path("true_offsets"), columns.TRUTH_OFFSETS, table)
-    side = sim.size * sim.pixel / 60
-    run.note(f"{len(frames)} frames of {sim.camera.name} {sim.camera.channel}, {side:.2f} arcmin on a side")
+    high, wide = (n * sim.pixel / 60 for n in sim.shape)
+    run.note(
+        f"{len(frames)} frames of {sim.camera.name} {sim.camera.channel}, {wide:.2f} x {high:.2f} arcmin"
+    )
     run.note(f"{n} stars, {np.count_nonzero(seen)} on a frame, {np.count_nonzero(full)} saturated")

@@ -18,7 +18,7 @@ from pymopex.kit.user_list import check_user_list, positions
 
 if TYPE_CHECKING:
     import numpy as np
-    from pymopex.kit.fit_blocks import Fitted
+    from pymopex.kit.fit_blocks import FitJob, Fitted
 
 _FIELDS = {
     "chi_threshold": "Chi_Threshold",
@@ -26,6 +26,7 @@ _FIELDS = {
     "max_iterations": "Max_N_Iteration",
     "ftol": "MinimizeFtolSuccess",
 }
+_FITTED = 0.8  # of Residual_Sigma: the signal-to-noise ratio of the fit with which a source found in residuals stays
 _BLOCK = 400  # sources of a block: enough that reading the frames again for each block costs little
 
 
@@ -47,6 +48,11 @@ def check(run: Run) -> list[str]:
         run.settings.warnings.append(
             "no uncertainties are given: all pixels are fitted with weight 1, chi2 means nothing"
         )
+    if p.Detect_Residual and p.Fit_Passes < 2 and not run.user_list:
+        problems.append(
+            f"{p.origin('Detect_Residual')}: SOURCESTIMATE.Detect_Residual = 1 needs Fit_Passes of 2 or more: the "
+            "sources that it finds are fitted in the last pass"
+        )
     return problems + problems_of_settings(run, lambda: _settings(run), _FIELDS)
 
 
@@ -63,6 +69,7 @@ class _Sources:
     group: np.ndarray
     fit_size: np.ndarray
     bright: np.ndarray
+    added: np.ndarray
 
 
 def run(run: Run) -> None:
@@ -80,10 +87,25 @@ def run(run: Run) -> None:
     other sources taken off, goes to ``extract.h5`` (with its catalogue and the frames), and so does the step of the
     position in that frame.
 
+    With ``Detect_Residual`` the residuals of the first pass in all frames are searched for further sources: companions
+    of bright stars, and stars that the mosaic did not show. One that is significant at ``Residual_Sigma``, in more than
+    one frame if there are several, and brighter than a tenth of what the known sources have at its place, is fitted
+    together with its neighbours; it stays if its flux is above 0.8 times ``Residual_Sigma`` then. Its ``detid`` follows
+    behind the last of the detection table.
+
     Rows of a user list whose place no frame holds are left out, and counted in the log. The others are grouped by
     ``Angular_Distance``, or by the blends of an edited detection table. None is dropped for running to the place of
     another, and ``MaxShift_X`` and ``MaxShift_Y`` do not bound the fit but mark it with the letter O. With
     ``Fixed_Positions`` the positions stay, and so their uncertainties are 0.
+
+    Uncertainties come from those of the pixels. Where the uncertainty images are of a wrong scale, as the archive's
+    are, ``Scale_Errors`` multiplies them by the square root of chi2/dof of the fit, which is the measured noise over
+    the stated one; chi2 itself, the SNR column and the single frames of ``extract.h5`` stay as they are.
+
+    Pixels of a mosaic that are smaller than those of the frames share their noise, and the recipes of the SNR column,
+    like the uncertainties, count them as independent: both are too good on a mosaic of 0.6 arcsec. With
+    ``Noise_Correlation``, as `create_var_mosaic` writes it for a radius of 2 pixels, they are what the noise allows.
+    Of one image there is no ``extract.h5``: its fluxes in single frames are those of the table.
 
     References: MOPEX User's Guide, section 8.6.
     """
@@ -127,7 +149,46 @@ def _between_passes(
     if free:
         _merge_twins(run, sources)
         bright_stars.drop_in_wings(run, sources, table, frame_pixel(run))
+        if run.params.Detect_Residual:
+            _search_residuals(run, sources, table, frame_pixel(run))
     return found
+
+
+def _search_residuals(run: Run, sources: _Sources, table: str, scale: float) -> None:
+    """Add sources that the residuals show, and fit them with their neighbours, as long as there are more."""
+    import numpy as np
+    from pymopex.kit.bright_stars import keep
+    from pymopex.kit.residual_search import append, further_sources, regroup
+
+    new: tuple[np.ndarray, np.ndarray] | None = None
+    for _ in range(run.params.Residual_Rounds):
+        job = _jobs(run, sources, table, np.arange(len(sources.ra)), "")[0]
+        new = ra, dec = further_sources(run, job, scale, new)
+        if not len(ra):
+            break
+        known = len(sources.ra)
+        append(sources, ra, dec)
+        regroup(run, sources, scale)
+        touched = np.isin(sources.group, sources.group[known:])
+        found = _fit_pass(run, sources, table, only=touched)
+        _take_over(sources, found)
+        keep(sources, ~(sources.added & _weak(sources, found, _FITTED * run.params.Residual_Sigma)))
+        _merge_twins(run, sources)
+        regroup(run, sources, scale)
+    run.note(f"{np.count_nonzero(sources.added)} sources were found in the residuals (Detect_Residual)")
+
+
+def _weak(sources: _Sources, found: list[Fitted], least: float) -> np.ndarray:
+    """Tell which of the sources of a fit are below a signal-to-noise ratio, or failed."""
+    import numpy as np
+    from pymopex.fitting import FitStatus
+
+    weak = np.zeros(len(sources.ra), bool)
+    for fitted in found:
+        for source, fit in zip(fitted.members, fitted.fit.sources, strict=False):
+            converged = fit.status in (FitStatus.SUCCESS, FitStatus.CHI2_ABOVE_THRESHOLD)
+            weak[source] = not (converged and fit.flux >= least * np.sqrt(fit.covariance[2, 2]))
+    return weak
 
 
 @contextmanager
@@ -177,7 +238,8 @@ def _detections(run: Run) -> _Sources:
     ra, dec = np.array(at.ra), np.array(at.dec)
     nothing = np.zeros(len(x))
     start = ra.copy(), dec.copy()
-    return _Sources(at.detid, ra, dec, *start, nothing, groups.number, size, nothing.astype(bool))
+    no = nothing.astype(bool)
+    return _Sources(at.detid, ra, dec, *start, nothing, groups.number, size, no, no.copy())
 
 
 def _fit_pass(
@@ -185,16 +247,24 @@ def _fit_pass(
 ) -> list[Fitted]:
     """Fit all sources, or those of some whole groups."""
     import numpy as np
-    from pymopex.grouping import blocks
-    from pymopex.kit.fit_blocks import FitJob, fit_block
+    from pymopex.kit.fit_blocks import fit_block
 
     which = np.arange(len(sources.ra)) if only is None else np.flatnonzero(only)
+    jobs = _jobs(run, sources, table, which, folder)
+    return [fitted for part in run.map(fit_block, jobs, "blocks of sources") for fitted in part]
+
+
+def _jobs(run: Run, sources: _Sources, table: str, which: np.ndarray, folder: str) -> list[FitJob]:
+    """Make the jobs that fit some of the sources, in whole groups."""
+    from pymopex.grouping import blocks
+    from pymopex.kit.fit_blocks import FitJob
+
     frames, settings = run.frames(), _settings(run)
     count = max(len(sources.ra) // _BLOCK, 2 * run.pool.count if run.pool.count > 1 else 1)
     images: tuple[str, ...] = ()
     if run.params.use_background_subtracted_image_for_fitting:
         images = tuple(run.existing("minus_median_extract", base=files.base) for files in frames)
-    jobs = [
+    return [
         FitJob(
             sources.ra,
             sources.dec,
@@ -219,7 +289,6 @@ def _fit_pass(
             blocks(sources.ra[which], sources.dec[which], sources.group[which], count)
         )
     ]
-    return [fitted for part in run.map(fit_block, jobs, "blocks of sources") for fitted in part]
 
 
 def _settings(run: Run) -> Any:
@@ -234,7 +303,6 @@ def _settings(run: Run) -> Any:
         max_iterations=p.Max_N_Iteration,
         ftol=p.MinimizeFtolSuccess or 1e-9,
         fixed_positions=p.Fixed_Positions,
-        residual_sigma=p.Residual_Sigma if p.Detect_Residual else None,
         max_shift=None if run.user_list else max(p.MaxShift_X or 0, p.MaxShift_Y or 0) or None,
     )
 
@@ -245,8 +313,8 @@ def _take_over(sources: _Sources, found: list[Fitted]) -> None:
     from pymopex.fit_data import offset_sky
     from pymopex.fitting import FitStatus
 
-    sources.flux[:] = 0
     for fitted in found:
+        sources.flux[fitted.members] = 0
         for source, fit in zip(fitted.members, fitted.fit.sources, strict=False):
             good = fit.status in (FitStatus.SUCCESS, FitStatus.CHI2_ABOVE_THRESHOLD) and fit.flux > 0
             if good and np.isfinite(fit.flux):

@@ -80,7 +80,7 @@ def coadd(
     ----------
     MOPEX User's Guide, Mosaic CoAdder, eqs. 6.4 and 6.5.
     """
-    if sigma_weighted and not stack.sigma.size:
+    if sigma_weighted and stack.value.size and not stack.sigma.size:
         raise ValueError("sigma_weighted needs uncertainties")
     times = np.ones(stack.n_layers) if weights is None else np.asarray(weights, dtype=float)
     if times.shape != (stack.n_layers,) or not (times > 0).all():

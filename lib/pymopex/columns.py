@@ -118,6 +118,48 @@ REJECTED = (
 )
 """``rejected.tbl`` of Mosaic RMask."""
 
+ARTIFACTS = (
+    _int("index", "number of the frame in the list, from 1"),
+    _char("file", "frame before the correction"),
+    _int(
+        "triggers",
+        "very bright pixels that may have caused the artifact; for latents those of earlier frames",
+    ),
+    _int(
+        "corrected",
+        "corrected parts: sides of lines, trails, outputs in sections; for latents flagged pixels",
+    ),
+    _real("mean", "MJy/sr", ".6g", "mean of what was added to the frame"),
+    _real("rms", "MJy/sr", ".6g", "rms of what was added"),
+    _real("largest", "MJy/sr", ".6g", "largest value that was added, with its sign"),
+)
+"""Tables of corrected artifacts."""
+
+FLAT_LEVELS = (
+    _char("file", "frame"),
+    _int("leg", "number of its scan leg, from 1; 0 if the legs are not told apart"),
+    _real("level", "MJy/sr", ".6g", "level by which the frame is divided before the stack"),
+)
+"""``flatfield.tbl``: the frames of the flat."""
+
+POINTING = (
+    _int("index", "number of the frame in the list, from 1"),
+    _char("file", "frame"),
+    _int("n_found", "sources found in the frame"),
+    _int("n_matched", "sources that it shares; 0 for a frame that keeps its pointing"),
+    _int("group", "number of the group of frames that share sources, directly or through others"),
+    _real("d_east", "arcsec", ".4f", "what is added to the pointing, to the east"),
+    _real("d_north", "arcsec", ".4f", "the same to the north"),
+    _real("d_angle", "deg", ".5f", "what is added to the position angle of +y"),
+    _real("delta_east", "arcsec", ".4f", "1-sigma uncertainty of d_east"),
+    _real("delta_north", "arcsec", ".4f", "1-sigma uncertainty of d_north"),
+    _real("delta_angle", "deg", ".5f", "1-sigma uncertainty of d_angle"),
+    _real("ra", "deg", ".9f", "refined right ascension of the reference pixel (RARFND)"),
+    _real("dec", "deg", ".9f", "refined declination of the reference pixel (DECRFND)"),
+    _real("angle", "deg", ".6f", "refined position angle of +y, east of north (CT2RFND)"),
+)
+"""``pointingrefine.tbl``: the refined pointing of the frames."""
+
 DETECT = (
     _int("srcid", "number of the source"),
     _real("x", "pixel", ".6f", "position along x on the mosaic, from 1"),
@@ -152,7 +194,7 @@ _BOX = (
 
 _EXTRACT = (
     _int("srcid", "number of the extracted source"),
-    _int("detid", "number of the source in the detection table"),
+    _int("detid", "number of the source in the detection table; sources found in residuals follow its last"),
     _int("N_PS", "sources fitted together; more than 1 after deblending"),
     _real("RA", "deg", ".9f", "right ascension"),
     _real("delta_RA", "deg", ".6g", "1-sigma uncertainty of the coordinate RA"),
@@ -214,11 +256,52 @@ def _aperture(name: str) -> Column | None:
     return _real(f"ap_unc{i}", "uJy", ".6g", f"1-sigma uncertainty of the flux in aperture {i}")
 
 
+CORRECTED = (
+    _real("prf_corr", "", ".6f", "factor of the PRF normalisation"),
+    _real("array_corr", "", ".6f", "factor of the array-location correction"),
+    _real("phase_corr", "", ".6f", "factor of the pixel-phase correction"),
+    _real("colour_corr", "", ".6f", "factor of the colour correction, 1/K"),
+    _real("flux_corr", "uJy", ".9g", "flux times all factors"),
+    _real("delta_flux_corr", "uJy", ".6g", "1-sigma uncertainty of flux_corr"),
+    _real("mag", "mag", ".5f", "magnitude of flux_corr"),
+    _real("delta_mag", "mag", ".5f", "1-sigma uncertainty of mag"),
+    _real("ap_corr1", "", ".6f", "factor of the correction of aperture 1"),
+    _real("aperture1_corr", "uJy", ".9g", "flux in aperture 1 times all factors"),
+    _real("ap_unc1_corr", "uJy", ".6g", "1-sigma uncertainty of aperture1_corr"),
+    _real("ap_mag1", "mag", ".5f", "magnitude of aperture1_corr"),
+    _real("delta_ap_mag1", "mag", ".5f", "1-sigma uncertainty of ap_mag1"),
+)
+"""Further columns of ``photcorr.tbl``; aperture 1 stands for all."""
+
+
+def corrected(name: str) -> Column:
+    """Find the declaration of a column that Photometric Corrections adds.
+
+    Raises
+    ------
+    KeyError
+        It adds none of this name.
+    """
+    match = re.fullmatch(r"(delta_ap_mag|ap_mag|ap_corr|aperture|ap_unc)([1-9]\d*)(_corr)?", name)
+    first = f"{match[1]}1{match[3] or ''}" if match else name
+    column = next((c for c in CORRECTED if c.name == first), None)
+    if column is None:
+        raise KeyError(name)
+    if match is None:
+        return column
+    meaning = column.meaning.replace("aperture 1", f"aperture {match[2]}").replace(
+        "aperture1", f"aperture{match[2]}"
+    )
+    return replace(column, name=name, meaning=meaning.replace("ap_mag1", f"ap_mag{match[2]}"))
+
+
 def declared() -> dict[str, tuple[Column, ...]]:
     """Give the declared columns by table, for the manual; one aperture stands for all."""
     return {
         "extract": _EXTRACT,
         "aperture": tuple(aperture_columns(1)),
+        "corrected fluxes": CORRECTED,
+        "corrected artifacts": ARTIFACTS,
         "detect": (*DETECT, *_BOX),
         "detected pixels": PIXELS,
         "detection map": DETECTION_MAP,
@@ -226,6 +309,8 @@ def declared() -> dict[str, tuple[Column, ...]]:
         "header list": HEADER_LIST,
         "offsets": (*OFFSETS, *SLOPES),
         "rejected pixels": REJECTED,
+        "levels of a flat": FLAT_LEVELS,
+        "refined pointing": POINTING,
         "light curves": LIGHTCURVE,
         "frames": FRAMES,
     }
@@ -293,6 +378,43 @@ FRAMES = (
 )
 """``frames`` of ``extract.h5``."""
 
+STAMPS = (
+    _char("file", "stamp"),
+    _int("srcid", "number of the star in the list"),
+    _int("frame", "number of the image in the list of frames, from 1"),
+    _char("image", "image that the stamp is from"),
+    _real("x", "pixel", ".6f", "place of the star along x in the image, from 1"),
+    _real("y", "pixel", ".6f", "place of the star along y in the image, from 1"),
+    _int("x0", "lower left pixel of the stamp along x in the image, from 1", "pixel"),
+    _int("y0", "lower left pixel of the stamp along y in the image, from 1", "pixel"),
+    _real("conversion", "uJy/(MJy/sr)", ".9g", "flux of a pixel of 1 MJy/sr at the star"),
+    _real("dx_de", "pixel/arcsec", ".9g", "change of x with the position to the east"),
+    _real("dx_dn", "pixel/arcsec", ".9g", "change of x with the position to the north"),
+    _real("dy_de", "pixel/arcsec", ".9g", "change of y with the position to the east"),
+    _real("dy_dn", "pixel/arcsec", ".9g", "change of y with the position to the north"),
+    _int("n_bad", "pixels of the stamp without data"),
+)
+"""``stamps.tbl`` of Crop Stack."""
+
+FIT_STATISTICS = (
+    _char("file", "stamp"),
+    _int("srcid", "number of the star in the list"),
+    _int("frame", "number of the image in the list of frames, from 1"),
+    _real("x", "pixel", ".6f", "place of the star along x in the image, from 1, as used"),
+    _real("y", "pixel", ".6f", "place of the star along y in the image, from 1, as used"),
+    _real("dx", "pixel", ".6f", "how far it was moved from the place of the list along x"),
+    _real("dy", "pixel", ".6f", "how far it was moved from the place of the list along y"),
+    _real("flux", "uJy", ".9g", "flux by which the stamp was divided"),
+    _real("bckgrnd", "MJy/sr", ".8g", "background that was taken off"),
+    _real("chi2/dof", "", ".6g", "chi2 per pixel; null where it is not known"),
+    _int("zone", "number of the PRF in the map, from 1"),
+    _int("n_nans", "pixels of the stamp without data"),
+    _int("n_outliers", "outliers in the stamp"),
+    _int("used", "1 for a stamp that the PRF is made from"),
+    _char("reason", "why a stamp is not used"),
+)
+"""Table of the stamps of PRF Estimate."""
+
 TRUTH_SOURCES = (
     _int("id", "number of the star, from 1"),
     _real("ra", "deg", ".9f", "right ascension"),
@@ -311,3 +433,42 @@ TRUTH_OFFSETS = (
     _real("slope_y", "MJy/sr/pixel", ".9g", "slope along y that it added, from the middle"),
 )
 """Constants of simulated frames."""
+
+ARTIFICIAL = (
+    _int("run", "number of the rerun, from 1"),
+    _real("RA", "deg", ".8f", "right ascension at which the star was put in"),
+    _real("Dec", "deg", ".8f", "declination"),
+    _real("flux", "uJy", ".6g", "flux that was put in"),
+    _real("SNR", "", ".3f", "that over the smallest error that a fit can have"),
+    _int("found", "1 if it was found"),
+    _int("srcid", "its number in extract.tbl of the rerun, 0 if it was not found"),
+    _real("flux_fit", "uJy", ".6g", "fitted flux"),
+    _real("delta_flux", "uJy", ".4g", "uncertainty of the fitted flux"),
+    _real("east", "arcsec", ".4f", "fitted minus true position, to the east"),
+    _real("north", "arcsec", ".4f", "fitted minus true position, to the north"),
+)
+"""Artificial stars and what was found of them."""
+
+COMPLETENESS = (
+    _char("by", "what the bins are of: flux or SNR"),
+    _real("low", "", ".6g", "lower limit of the bin [uJy, or none]; of a list of fluxes, the flux"),
+    _real("high", "", ".6g", "upper limit"),
+    _int("n_stars", "artificial stars put in"),
+    _int("n_found", "found"),
+    _real("completeness", "", ".5f", "fraction found"),
+    _real("completeness_low", "", ".5f", "lower end of its 68 per cent interval"),
+    _real("completeness_high", "", ".5f", "upper end"),
+    _int("n_new", "sources of the reruns, by their measured values, that the first catalogue does not have"),
+    _int("n_false", "those of them that belong to no artificial star"),
+    _real("reliability", "", ".5f", "fraction of the new sources that are artificial stars"),
+    _real("reliability_low", "", ".5f", "lower end of its 68 per cent interval"),
+    _real("reliability_high", "", ".5f", "upper end"),
+    _real("flux_bias", "", ".5f", "median of fitted over true flux, minus 1"),
+    _real("delta_flux_bias", "", ".5f", "its uncertainty"),
+    _real("flux_scatter", "", ".5f", "robust width of fitted over true flux"),
+    _real("pull_width", "", ".3f", "robust width of the flux errors in units of the uncertainties"),
+    _real("east_bias", "mas", ".2f", "median of fitted minus true position, to the east"),
+    _real("north_bias", "mas", ".2f", "the same to the north"),
+    _real("position_scatter", "mas", ".2f", "robust width of the position errors along one axis"),
+)
+"""Completeness, reliability and errors from artificial stars."""

@@ -141,6 +141,15 @@ class GroupData(NamedTuple):
             box_y=some(self.box_y),
         )
 
+    def where(self, keep: np.ndarray) -> GroupData:
+        """Give the same sources with some of the pixels."""
+        before = np.concatenate([[0], np.cumsum(keep)])
+        value, weight, px, py = (
+            np.ascontiguousarray(a[keep]) for a in (self.value, self.weight, self.px, self.py)
+        )
+        first = before[self.first].astype(self.first.dtype)
+        return self._replace(first=first, value=value, weight=weight, px=px, py=py)
+
 
 @numba.njit(cache=True, nogil=True)
 def fit_box(x: np.ndarray, size: int) -> np.ndarray:

@@ -64,7 +64,7 @@ class Deblend(StrEnum):
 _LETTERS = {
     Deblend.NONE: "fitted alone",
     Deblend.PASSIVE: "fitted together with other detections",
-    Deblend.ACTIVE: "the fit added at least one source to the group",
+    Deblend.ACTIVE: "the fit, or the search of its residuals, added at least one source to the group",
     Deblend.CAPPED: "chi2/dof is still too high with the largest number of sources allowed",
     Deblend.OUTSIDE: "moved farther than the largest shift allowed from the position in the user's list",
     Deblend.SATURATED: "the core is masked, as that of a saturated star: the fit is one of the wings",
@@ -95,9 +95,6 @@ class FitSettings:
         Longest step of a position in one iteration [pixel].
     max_shift : float or None
         Farthest a position may go from its start [pixel]; None for half the longer side of the fit box.
-    residual_sigma : float or None
-        Significance from which a further source in the residuals is added; takes the place of `max_n_ps`,
-        `chi_threshold` and `chi2_improvement` in deblending. None switches it off.
 
     Raises
     ------
@@ -114,13 +111,12 @@ class FitSettings:
     fixed_positions: bool = False
     max_step: float = 0.5
     max_shift: float | None = None
-    residual_sigma: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("max_n_ps", "max_iterations"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
-        for name in ("chi_threshold", "ftol", "max_step", "max_shift", "residual_sigma"):
+        for name in ("chi_threshold", "ftol", "max_step", "max_shift"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be positive, not {value}")

@@ -25,12 +25,6 @@ __all__ = [
 ]
 
 _GRID = 0.5  # pixel, of the search for a further source
-_MOST_ADDED = 3  # sources found in the residuals of one group
-_APART = 0.5  # of the peak of a source: the most that it may have at the place of one found beside it
-_PRF_ERROR = 0.1  # of the wing of a source: what an error of its PRF may look like
-_PROMISING = (
-    0.6  # of the significance asked for: the peak of the residuals beside a source that took part of the flux
-)
 _REACH = 1.5  # pixel of the PRF core used in that search
 
 
@@ -98,11 +92,6 @@ def fit_group(
     sources, one is added where the residuals, weighted with the PRF, are most significant. It stays if
     chi2/dof falls by `chi2_improvement`; the first that does not ends the search.
 
-    With `residual_sigma`, a source is added wherever the residuals of the fit show one so significantly, whatever
-    chi2/dof is: chi2 must fall by its square, times the chi2/dof that is left if this is above 1. So that the errors
-    of a PRF at a bright star make none, it must lie outside the half width of the others and be brighter than a tenth
-    of their wings there.
-
     References
     ----------
     MOPEX User's Guide, sections 8.6 and 8.9; Makovoz & Marleau 2005, PASP 117, 1113.
@@ -121,45 +110,18 @@ def fit_group(
     if best is not None and (best.dof < 0 or best.ended == kernels.SINGULAR):
         return _finish(n, best, table, settings, added=0)
     added = 0
-    while best is not None and _may_add(best, settings, added):
+    while best is not None and _may_add(best, settings):
         more = _with_source(best, table, settings)
-        if more is None or not _is_better(more, best, table, settings):
+        if more is None or best.chi2_dof - more.chi2_dof < settings.chi2_improvement:
             break
         best, added = more, added + 1
     return _finish(n, best, table, settings, added=added)
 
 
-def _may_add(fit: _Solution, settings: FitSettings, added: int) -> bool:
+def _may_add(fit: _Solution, settings: FitSettings) -> bool:
     if settings.fixed_positions:
         return False
-    if settings.residual_sigma is not None:
-        return added < _MOST_ADDED
     return fit.group.n_sources < settings.max_n_ps and fit.chi2_dof >= settings.chi_threshold
-
-
-def _is_better(more: _Solution, fit: _Solution, table: PRFTable, settings: FitSettings) -> bool:
-    """Tell whether the last source of `more` is to stay."""
-    if settings.residual_sigma is None:
-        return fit.chi2_dof - more.chi2_dof >= settings.chi2_improvement
-    needed = settings.residual_sigma**2 * max(more.chi2_dof, 1.0)
-    return bool(more.p[-2] > 0 and fit.chi2 - more.chi2 >= needed) and _stands_out(more, table)
-
-
-def _stands_out(fit: _Solution, table: PRFTable) -> bool:
-    """Tell whether the last source is apart from the others and above what an error of their PRFs may make there."""
-    group = fit.group
-    x = group.rx + group.jacobian[:, :, 0, 0] * fit.p[0:-1:3] + group.jacobian[:, :, 0, 1] * fit.p[1:-1:3]
-    y = group.ry + group.jacobian[:, :, 1, 0] * fit.p[0:-1:3] + group.jacobian[:, :, 1, 1] * fit.p[1:-1:3]
-    for n in range(group.n_sources - 1):
-        frames = np.flatnonzero(np.isfinite(x[:, n] + x[:, -1]))
-        if not frames.size:
-            continue
-        j = frames[0]
-        at = np.array([x[j, -1] - x[j, n], 0.0]), np.array([y[j, -1] - y[j, n], 0.0])
-        wing, peak = table.evaluate(*at, int(group.prf[j, n, 0]))[0]
-        if wing > _APART * peak or fit.p[-2] * peak < _PRF_ERROR * fit.p[3 * n + 2] * wing:
-            return False
-    return True
 
 
 def _check_prf(group: GroupData, table: PRFTable) -> None:
@@ -229,7 +191,7 @@ def _with_source(fit: _Solution, table: PRFTable, settings: FitSettings) -> _Sol
         found.append(kernels.residual_peak(fit.group, table, residual, n, centre, half, step, reach))
     n = int(np.argmax([peak for peak, _, _ in found]))
     peak, u, v = found[n]
-    if not peak > _PROMISING * (settings.residual_sigma or 0):
+    if not peak > 0:
         return None
     start = np.vstack([np.column_stack([fit.p[0:-1:3], fit.p[1:-1:3]]), [u, v]])
     origin = np.vstack([fit.origin, [u, v]])

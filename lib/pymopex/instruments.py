@@ -44,13 +44,13 @@ class Instrument:
     Parameters
     ----------
     key : str
-        Code in file names: I1 to I4, M1.
+        Code in file names: I1 to I4, M1 to M3.
     name : str
         INSTRUME of the header.
     channel : int
         CHNLNUM of the header.
     size : int
-        Side of the square array [pixel].
+        Columns of the array [pixel].
     pixel : (float, float)
         Pixel along x and along y [arcsec].
     band : Band
@@ -69,6 +69,8 @@ class Instrument:
         Electrons at which a pixel saturates, about.
     endings : (str, str, str)
         Of the file names of image, uncertainty and mask.
+    rows : int or None
+        Rows of the array [pixel]; None is as many as columns.
     typical : dict
         Values of parameters that are left open (keys as in `pymopex.simulation.simulation`).
     """
@@ -86,7 +88,13 @@ class Instrument:
     dead_time: float
     well: float
     endings: tuple[str, str, str] = ("cbcd", "cbunc", "bimsk")
+    rows: int | None = None
     typical: dict[str, float] = field(default_factory=dict, hash=False, compare=False)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the array."""
+        return self.rows or self.size, self.size
 
     def electrons(self, exposure: float) -> float:
         """Give the electrons that 1 MJy/sr makes in a pixel in an exposure [s]."""
@@ -97,6 +105,8 @@ def _typical(exposure: float, density: float, fluxes: tuple[float, float], sky: 
     keys = ("exposure", "star_density", "faintest_flux", "brightest_flux", "background", "offset_rms")
     return dict(zip(keys, (exposure, density, *fluxes, sky, rms), strict=True))
 
+
+_NO_DISTORTION = Distortion((0.0,) * 7, (0.0,) * 7)
 
 INSTRUMENTS = {
     one.key: one
@@ -192,10 +202,45 @@ INSTRUMENTS = {
             endings=("bcd", "bunc", "bbmsk"),
             typical=_typical(9.96, 3000, (400, 500000), 25.0, 0.2),
         ),
+        Instrument(
+            "M2",
+            "MIPS",
+            2,
+            32,
+            (9.85, 10.06),
+            Band(71.4, 0.27, 2.5, 18.0),
+            _NO_DISTORTION,
+            gain=1000.0,
+            read_noise=18.0,
+            fluxconv=702.0,
+            dead_time=0.52,
+            well=1e5,
+            endings=("bcd", "bunc", "bmask"),
+            typical=_typical(10.0, 300, (20000, 5e6), 8.0, 0.3),
+        ),
+        Instrument(
+            "M3",
+            "MIPS",
+            3,
+            20,
+            (15.96, 18.04),
+            Band(155.9, 0.22, 6.5, 40.0),
+            _NO_DISTORTION,
+            gain=60.0,
+            read_noise=50.0,
+            fluxconv=41.7,
+            dead_time=0.52,
+            well=1e5,
+            endings=("bcd", "bunc", "bmask"),
+            rows=2,
+            typical=_typical(10.0, 100, (100000, 2e7), 20.0, 0.5),
+        ),
     )
 }
 """The cameras by their key.
 
 Pixel scales, gains, read noise and calibration are of the size given in the instrument handbooks and in headers of the
-archive; distortions are rounded values typical of the cameras. Saturation levels are approximate.
+archive; distortions are rounded values typical of the cameras. Saturation levels are approximate. Of MIPS 70 and 160
+micron gain and read noise stand for the sensitivity of the handbook; the arrays are whole (the real ones have dead
+parts) and without distortion.
 """

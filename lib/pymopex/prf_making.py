@@ -177,6 +177,7 @@ def mosaic_kernel(
     drop: float = 1.0,
     round_off: bool = True,
     radius: float | None = None,
+    circle: bool = False,
 ) -> PRF:
     """Give the PRF of the pixels of a mosaic, for detection.
 
@@ -194,6 +195,8 @@ def mosaic_kernel(
         Take the azimuthal mean: frames of several roll angles are mixed in the mosaic.
     radius : float or None
         Half size of the result [mosaic pixel]; None keeps the reach of the PRF.
+    circle : bool
+        Set samples farther than `radius` from the middle to 0, so that the flux is that within a circle.
 
     Returns
     -------
@@ -241,6 +244,8 @@ def mosaic_kernel(
 
     flat = np.broadcast_arrays(offset[None, :], offset[:, None])
     samples = _round(at, offset) if round_off else at(*flat)
+    if circle:
+        samples = np.where(np.hypot(*flat) <= count * pixel_ratio / sampling, samples, 0.0)
     return PRF(samples, sampling, sampling).normalised()
 
 

@@ -103,7 +103,7 @@ def prf_places(sim: Simulation) -> list[tuple[int, int]]:
         5 x 5 for IRAC (25, 77, 129, 181, 233 of 256), the middle of the array for MIPS.
     """
     if sim.camera.name != "IRAC":
-        return [(sim.size // 2, sim.size // 2)]
+        return [(sim.shape[1] // 2, sim.shape[0] // 2)]
     at = [round((25 + 52 * k) * sim.size / 256) for k in range(GRID)]
     return [(column, row) for column in at for row in at]
 
@@ -125,7 +125,9 @@ def prfs(sim: Simulation) -> tuple[PRF, ...]:
     places = prf_places(sim)
     if not sim.variable_prf:
         return (optics.prf(sim.camera, sampling=_SAMPLING),) * len(places)
-    at = [tuple(2 * (p - 0.5) / sim.size - 1 for p in place) for place in places]
+    at = [
+        tuple(2 * (p - 0.5) / n - 1 for p, n in zip(place, sim.shape[::-1], strict=True)) for place in places
+    ]
     return tuple(optics.prf(sim.camera, optics.field_aberrations(x, y), sampling=_SAMPLING) for x, y in at)
 
 
@@ -182,7 +184,7 @@ def prepare(sim: Simulation) -> None:
 def _bad_pixels(sim: Simulation) -> tuple[np.ndarray, np.ndarray]:
     """Which pixels are always bad, and their constant values [MJy/sr]; every other one has none (NaN)."""
     random = sim.random(ARRAY)
-    bad = random.uniform(size=(sim.size, sim.size)) < sim.detector.bad_fraction
+    bad = random.uniform(size=sim.shape) < sim.detector.bad_fraction
     value = random.uniform(-0.05, 0.5, size=bad.shape) * sim.saturation
     return bad, np.where(random.uniform(size=bad.shape) < 0.5, np.nan, value)
 
@@ -286,7 +288,7 @@ def _slopes(sim: Simulation, index: int) -> tuple[float, float]:
     rms = sim.detector.frame_gradient_rms
     if not rms:
         return 0.0, 0.0
-    x, y = sim.random(TILT, index).normal(0.0, rms / sim.size, 2)
+    x, y = sim.random(TILT, index).normal(0.0, rms / np.array(sim.shape[::-1]))
     return float(x), float(y)
 
 
@@ -300,22 +302,23 @@ def _plane(slopes: tuple[float, float], shape: tuple[int, int]) -> np.ndarray | 
 
 def _model(sim: Simulation, wcs: WCS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Stars and background of a frame [MJy/sr]; places of all stars, and which lie on the array."""
-    shape = (sim.size, sim.size)
+    shape = sim.shape
     x, y = _places(sim, wcs)
     near = np.flatnonzero(np.isfinite(x))
     amplitude = stars(sim).flux[near] / ujy_per_mjysr(pixel_solid_angle(wcs, x[near], y[near]))
     where, table = prf_lookup(sim)
     which, mix = where.mix_at(x[near], y[near])
     model = render(x[near], y[near], amplitude, which, table, shape, mix=mix)
-    on_array = (x >= -0.5) & (x < sim.size - 0.5) & (y >= -0.5) & (y < sim.size - 0.5)
+    on_array = (x >= -0.5) & (x < shape[1] - 0.5) & (y >= -0.5) & (y < shape[0] - 0.5)
     return np.maximum(model + _background(sim, wcs), 0.0), np.stack([x, y]), np.flatnonzero(on_array)
 
 
 def _places(sim: Simulation, wcs: WCS) -> tuple[np.ndarray, np.ndarray]:
     """0-based pixels of the stars; NaN for those whose light does not reach the frame."""
     sky = stars(sim)
-    middle = unit_vectors(*pixel_to_sky(wcs, *np.full((2, 1), (sim.size - 1) / 2)))
-    reach = (sim.size / math.sqrt(2) + 1.5 * optics.FLUX_RADIUS) * max(sim.camera.pixel) * 1.05
+    ny, nx = sim.shape
+    middle = unit_vectors(*pixel_to_sky(wcs, np.array([(nx - 1) / 2]), np.array([(ny - 1) / 2])))
+    reach = (math.hypot(nx, ny) / 2 + 1.5 * optics.FLUX_RADIUS) * max(sim.camera.pixel) * 1.05
     near = unit_vectors(sky.ra, sky.dec).T @ middle[:, 0] > math.cos(math.radians(reach / 3600))
     x, y = np.full((2, sky.ra.size), np.nan)
     if near.any():
@@ -327,7 +330,7 @@ def _background(sim: Simulation, wcs: WCS) -> np.ndarray | float:
     """Smooth sky [MJy/sr]: linear in the offset to the north of the middle of the field."""
     if not sim.sky.gradient:
         return sim.sky.background
-    y, x = np.indices((sim.size, sim.size))
+    y, x = np.indices(sim.shape)
     ra, dec = pixel_to_sky(wcs, x.ravel(), y.ravel())
     turn, north = np.radians(ra - sim.layout.centre_ra), math.radians(sim.layout.centre_dec)
     tilt = np.arctan2(np.sin(np.radians(dec)), np.cos(np.radians(dec)) * np.cos(turn)) - north
@@ -336,10 +339,10 @@ def _background(sim: Simulation, wcs: WCS) -> np.ndarray | float:
 
 def _cosmic_rays(sim: Simulation, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Charge of the tracks of one frame [MJy/sr], and which pixels the status mask knows."""
-    detector, n = sim.detector, sim.size
-    rate = detector.hits_per_second * (n / sim.camera.size) ** 2
+    detector, (ny, nx) = sim.detector, sim.shape
+    rate = detector.hits_per_second * nx * ny / math.prod(sim.camera.shape)
     count = random.poisson(rate * detector.exposure)
-    start = random.uniform(-0.5, n - 0.5, (2, count, 1))
+    start = random.uniform(-0.5, np.array([nx, ny])[:, None, None] - 0.5, (2, count, 1))
     angle = random.uniform(0, 2 * math.pi, (count, 1))
     length = np.clip(random.exponential(_MEAN_LENGTH, (count, 1)), 0.3, _LONGEST)
     empty = float(noise(sim, np.array(sim.sky.background)))
@@ -347,10 +350,11 @@ def _cosmic_rays(sim: Simulation, random: np.random.Generator) -> tuple[np.ndarr
     known = random.uniform(size=(count, 1)) < detector.flag_hits
     way = length * (np.arange(_STEPS) + 0.5) / _STEPS
     x, y = np.floor(start + way * np.stack([np.cos(angle), np.sin(angle)]) + 0.5).astype(int)
-    on = (x >= 0) & (x < n) & (y >= 0) & (y < n)
-    pixel = np.where(on, y * n + x, 0)
+    on = (x >= 0) & (x < nx) & (y >= 0) & (y < ny)
+    pixel = np.where(on, y * nx + x, 0)
     images = [
-        np.bincount(pixel.ravel(), (charge * use * on).ravel(), n * n).reshape(n, n) for use in (1.0, known)
+        np.bincount(pixel.ravel(), (charge * use * on).ravel(), nx * ny).reshape(ny, nx)
+        for use in (1.0, known)
     ]
     return images[0], images[1] > _ALREADY * empty
 

@@ -165,8 +165,14 @@ class Simulation:
 
     @property
     def size(self) -> int:
-        """Side of the array [pixel]."""
-        return self.detector.array_size or self.camera.size
+        """Columns of the array [pixel]."""
+        return self.shape[1]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the array [pixel]."""
+        side = self.detector.array_size
+        return (side, side) if side else self.camera.shape
 
     @property
     def saturation(self) -> float:
@@ -194,8 +200,8 @@ def simulation(instrument: str, **given: Any) -> Simulation:
 
     Parameters
     ----------
-    instrument : {'I1', 'I2', 'I3', 'I4', 'M1'}
-        IRAC channel, or MIPS 24 micrometre.
+    instrument : {'I1', 'I2', 'I3', 'I4', 'M1', 'M2', 'M3'}
+        IRAC channel, or MIPS 24, 70, 160 micrometre.
     **given
         Any field of `Layout`, `Sky` and `Detector`, and ``variable_prf`` and ``seed``.
 
@@ -279,18 +285,18 @@ def pointings(sim: Simulation) -> tuple[Pointing, ...]:
 
 def _offsets(sim: Simulation) -> tuple[np.ndarray, np.ndarray]:
     """Offsets of the frames from the middle of the field, along x and y of the first roll angle [arcsec]."""
-    plan, side = sim.layout, sim.size * sim.pixel
+    plan, side = sim.layout, np.array(sim.shape[::-1]) * sim.pixel
     n = math.ceil(plan.halves[0] / plan.n_dithers)
     columns = plan.n_columns or math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)
-    step = plan.step_arcsec
-    if step is None:
+    step = np.full(2, plan.step_arcsec or 0.0)
+    if plan.step_arcsec is None:
         step = side * math.sqrt(len(plan.halves) * plan.n_dithers / plan.coverage)
     place = np.concatenate([np.arange(count) // plan.n_dithers for count in plan.halves])
-    dither = plan.dither_size if plan.dither_size is not None else side / 10
-    dx, dy = sim.random(POINTINGS).uniform(-dither, dither, (2, place.size))
-    x = (place % columns - (columns - 1) / 2) * step + dx
-    y = (place // columns - (rows - 1) / 2) * step + dy
+    dither = np.full(2, plan.dither_size) if plan.dither_size is not None else side / 10
+    dx, dy = sim.random(POINTINGS).uniform(-dither[:, None], dither[:, None], (2, place.size))
+    x = (place % columns - (columns - 1) / 2) * step[0] + dx
+    y = (place // columns - (rows - 1) / 2) * step[1] + dy
     return x, y
 
 
@@ -344,7 +350,7 @@ def stars(sim: Simulation) -> Stars:
 def _field(sim: Simulation) -> tuple[np.ndarray, np.ndarray]:
     """Lower and upper corner of the field, along x and y of the first roll angle [arcsec]."""
     middle = np.stack(_offsets(sim), axis=1)
-    reach = (sim.size / 2 + FLUX_RADIUS) * max(sim.camera.pixel)
+    reach = (max(sim.shape) / 2 + FLUX_RADIUS) * max(sim.camera.pixel)
     turn = np.radians([pointing.roll - sim.layout.roll_1 for pointing in pointings(sim)])
     around = reach * (np.abs(np.cos(turn)) + np.abs(np.sin(turn)))[:, None]
     return (middle - around).min(axis=0), (middle + around).max(axis=0)

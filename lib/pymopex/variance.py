@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _SLACK = 0.01  # pixel; above the error of the maps
 _PHASES = 8  # positions within an output pixel along each axis
+_LEAST_FRAMES = 4  # whose scatter tells the noise
 _REACH = 2.5  # pixels; how far an input pixel is felt, beyond its own half, with the cubic kernel and a split pixel
 
 
@@ -103,6 +104,44 @@ def _coadd_variance(stack: Stack, variance: np.ndarray, times: np.ndarray, by_si
         if stop > start:
             out[p // stack.nx, p % stack.nx] = total / (weight * weight)
     return out
+
+
+def scatter_ratio(image: np.ndarray, std: np.ndarray, uncertainty: np.ndarray, coverage: np.ndarray) -> float:
+    """Give the ratio of the noise that the scatter of the frames shows to the uncertainty, over the sky of a mosaic.
+
+    Parameters
+    ----------
+    image : ndarray
+        Mosaic.
+    std : ndarray, the same shape
+        Uncertainty of the mean from the scatter.
+    uncertainty : ndarray, the same shape
+        Propagated uncertainty.
+    coverage : ndarray, the same shape
+        Coverage, in frames.
+
+    Returns
+    -------
+    float
+        The ratio, NaN if no pixel has a coverage of at least 4 and both.
+
+    Notes
+    -----
+    The median of the squared ratios, so that what the search for outliers left does not count, over the fainter half
+    of the pixels: the undersampled images of stars scatter with their place in the pixel. The median of a variance
+    from n values is smaller than its mean by ``(1 - 2 / (9 (n - 1)))**3`` (Wilson & Hilferty), with n the coverage.
+
+    References
+    ----------
+    Wilson & Hilferty 1931, PNAS 17, 684.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = (std.astype(float) / uncertainty) ** 2 / (1 - 2 / (9 * (coverage - 1.0))) ** 3
+    known = (coverage >= _LEAST_FRAMES) & np.isfinite(share)
+    if not known.any():
+        return math.nan
+    faint = image[known] <= np.median(image[known])
+    return math.sqrt(float(np.median(share[known][faint])))
 
 
 @dataclass(frozen=True, eq=False)

@@ -434,13 +434,13 @@ def test_a_legacy_namelist_runs(data, mopex):
 
 
 def test_a_legacy_module_that_is_not_there_draws_one_warning(data, mopex):
-    Path("old.nl").write_text(LEGACY.replace("run_crop_stack = 0", "run_prf_estimate = 1"))
+    Path("old.nl").write_text(LEGACY.replace("run_crop_stack = 0", "Reflux = 1"))
     status, log = mopex("fiducial_image_frame", "old.nl")
     assert status == 0, log
     warnings = [line for line in log.splitlines() if line.startswith("Warning:")]
     assert warnings == [
-        "Warning: old.nl:10: run_prf_estimate is not acted on: no PRF is made from the stars of a mosaic; "
-        "make_prf makes PRFs from those of the archive"
+        "Warning: old.nl:10: Reflux is not acted on: fluxes of stamps are those of Flux_Column_Name, or of the fit in "
+        "the box of Fit_X and Fit_Y"
     ]
 
 

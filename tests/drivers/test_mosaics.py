@@ -171,6 +171,27 @@ def test_variance_is_that_of_the_mean(work):
     assert np.median(work.data("mosaic_var")[seen] / work.data("mosaic_unc")[seen] ** 2) < 0.8
 
 
+def test_uncertainties_scaled_to_the_scatter(work, tmp_path, mopex):
+    """The ratio is told; with the key, uncertainties and variance get it, image and scatter stay."""
+    other = copied(work, tmp_path, mopex)
+    log = other.task("mosaic_combiner")
+    told = float(re.search(r"scatter of the frames over their uncertainty, in the sky: (\d\.\d+)", log)[1])
+    assert 2 < told < 4  # offsets of 20e-3 MJy/sr rms are left in the frames, whose noise is 8e-3
+    plain = {name: other.data(name) for name in MOSAICS[:7]}
+    log = other.task("mosaic_combiner", "MOSAICCOMBINER.Scale_Uncertainties=1")
+    assert "by which the uncertainties are multiplied" in log
+    for name in ("mosaic", "mosaic_cov", "mosaic_std", "median_mosaic"):
+        assert np.array_equal(other.data(name), plain[name], equal_nan=True)
+        assert "UNCSCALE" not in other.header(name)
+    for name in ("mosaic_unc", "median_mosaic_unc"):
+        np.testing.assert_allclose(other.data(name), told * plain[name], rtol=1e-3)
+        assert other.header(name)["UNCSCALE"] == pytest.approx(told, abs=5e-4)
+    factor = other.header("mosaic_var")["UNCSCALE"]
+    np.testing.assert_allclose(other.data("mosaic_var"), factor * plain["mosaic_var"], rtol=1e-5)
+    assert factor > told**2  # the true variance is smaller than the uncertainty of the legacy rule
+    assert "NOISECOR" in other.header("mosaic_var")
+
+
 def test_outlier_mosaics(work):
     out = work.folder / "out"
     sums, weights = np.zeros(work.data("mosaic").shape), np.zeros(work.data("mosaic").shape)
@@ -361,6 +382,25 @@ def test_tiles_of_any_size_give_the_same_mosaics(work):
     for image in work.images:
         name = f"Rmask-mosaic/{Path(image).stem}_rmask.fits"
         assert np.array_equal(work.data(name, "small"), work.data(name)), name
+
+
+def test_tiles_of_any_size_with_weights_and_epochs(work, tmp_path, mopex):
+    """One tile and many, of which some see no frame, bit for bit."""
+    other, made = copied(work, tmp_path, mopex), {}
+    keys = ("USE_INT_TIME_KWD=1", "INTEG_TIME_KWD=MYTIME", "Epoch_Gap=100", "Trim_Fraction=0.3")
+    words = [f"MOSAICCOADDIN.{key}" for key in keys] + ["sigma_weighted_coadd=1"]
+    for size in (2000, 24):
+        shutil.rmtree(other.folder / "out" / "Combine-mosaic")
+        tiles = [f"MOSAICCOADDIN.TILEMAX_{axis}={size}" for axis in "XY"]
+        for task in ("mosaic_coadder", "mosaic_combiner"):
+            other.task(task, *words, *tiles)
+        names = {path.stem for path in (other.folder / "out" / "Combine-mosaic").glob("*.fits")}
+        made[size] = {name: other.data(name) for name in names}
+    assert {"mosaic_exp", "mosaic_epoch1", "mosaic_epoch2_cov", "trimmed_mosaic"} <= set(made[24])
+    assert set(made[24]) == set(made[2000])
+    assert not made[24]["mosaic_cov"][:20, :20].any()  # a tile without frames
+    for name, image in made[2000].items():
+        assert np.array_equal(image, made[24][name], equal_nan=True), name
 
 
 @pytest.mark.parametrize("keep", [0, 1])

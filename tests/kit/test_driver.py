@@ -171,6 +171,24 @@ def test_new_writes_templates_once(tmp_path, monkeypatch):
         templates.write(["mosaik"])
 
 
+def test_new_by_the_title(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert templates.write(["Mosaic, IRAC ch1"]) == ["mosaic_I1.nl"]
+    assert templates.write(["APEX QA, MIPS 24"]) == ["apex_qa_M1.nl"]
+    assert templates.write(["apex multiframe, mips 160 micron"]) == ["apex_M3.nl"]
+    assert templates.write(["APEX 1frame, IRAC ch4"]) == ["apex_1frame_I4.nl"]
+    assert (tmp_path / "apex_M3.nl").read_text() == templates.make("apex", "M3")
+    for words, text in (
+        (["Mosaic, IRAC ch7"], "IRAC ch7: no such instrument"),
+        (["Mosaics, IRAC ch1"], "Mosaics: no such pipeline"),
+        (["mosaic", "I7"], "I7: no such instrument; known are I1, I2"),
+        (["artifacts", "M1"], "artifacts: not for MIPS 24; for I1, I2, I3, I4"),
+    ):
+        with pytest.raises(InputError, match=text):
+            templates.write(words)
+    assert "  M2                      MIPS 70" in templates.listing()
+
+
 def test_drivers_are_executable_scripts():
     import pymopex.scripts
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from pymopex import columns
 from pymopex.fit_results import Deblend, FitStatus
-from pymopex.kit import driver, manual, namelist, pages, products, sheets
+from pymopex.kit import driver, legacy, manual, namelist, pages, products, sheets
 from pymopex.kit.parameters import Settings
 from pymopex.masks import KINDS
 
@@ -99,6 +99,31 @@ def test_legacy_keys_have_their_reasons():
     page = pages.legacy_page()
     assert all(f"| `{name}` | {reason} |" in page for name, reason in keys.items())
     assert all(f"| `&{name.upper()}` |" in page for name in blocks)
+
+
+def test_every_legacy_key_is_accounted_for():
+    page = pages.coming_page()
+    for block, names in sheets.legacy_keys().items():
+        assert names
+        for name in names:
+            assert pages._what_became(block, name)
+            assert f"| `{name}` | " in page
+    with pytest.raises(KeyError, match=r"MEDFILTER\.No_Such_Key"):
+        pages._what_became("MEDFILTER", "No_Such_Key")
+
+
+def test_every_legacy_command_flag_and_module_is_told():
+    page = pages.coming_page()
+    new = sheets.without_legacy("pipelines")
+    for name in (*(f"{p}.pl" for p in sheets.PIPELINES if p not in new), *legacy.TOOLS, *legacy.SAME):
+        assert f"| `{name}` | " in page
+    for flag in (*driver.FLAGS, "o", "f", "g", "i", "s"):
+        assert f"| `-{flag}` | " in page
+    for task in set(sheets.tasks()) - set(sheets.without_legacy("modules")):
+        assert f"({task}.md)" in page
+        for name in products.made_by(task):
+            assert pages._cell(f"`{name}`") in page
+    assert "another spelling of `Detect_Min_Peak_Fraction`" in page
 
 
 def test_signs_of_markdown_are_kept():

@@ -36,6 +36,9 @@ def probe(*words, cwd=None):
         (["sourcestimate", "--template"], "&SOURCESTIMATE"),
         (["drive", "apex", "--help"], "sourcestimate"),
         (["flow", "--help"], "flow.sh"),
+        (["new"], "IRAC ch1"),
+        (["cal", "--help"], "usage: mopex cal add"),
+        (["prepare", "--help"], "Input_Dir"),
     ],
 )
 def test_texts(words, text):
@@ -60,6 +63,8 @@ def test_texts(words, text):
         (["flow", "mosaic.nl", "none.nl", "apex.nl"], "Bad_Key = 1: unknown key"),
         (["drive", "apex", "-n", "apex.nl"], "apex.nl: no module of apex is switched on"),
         (["new", "mosaik"], "did you mean mosaic?"),
+        (["cal", "look"], "not understood"),
+        (["prepare", "none"], "no such folder"),
     ],
 )
 def test_parameter_errors(tmp_path, words, text):

@@ -47,9 +47,10 @@ def test_without_uncertainties():
 
 
 def test_nothing_gives_nothing():
-    empty = coadd(Stack.build(TILE, [], [], [], None))
-    assert np.isnan(empty.image).all()
-    assert not empty.coverage.any()
+    for sigma_weighted in (False, True):
+        empty = coadd(Stack.build(TILE, [], [], [], None), sigma_weighted=sigma_weighted)
+        assert np.isnan(empty.image).all()
+        assert not empty.coverage.any()
 
 
 def test_weights_are_checked():

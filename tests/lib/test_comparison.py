@@ -8,6 +8,10 @@ def test_spread_by_hand():
     assert (found.n, found.median) == (3, 2.0)
     assert found.width == pytest.approx(1.4826)
     assert comparison.spread(np.array([np.nan])).n == 0
+    found = comparison.spread(np.array([1.0, 2.0, 3.0, 100.0]))
+    assert found.width == pytest.approx(1.4826)
+    assert found.rms == pytest.approx(np.std([1.0, 2.0, 3.0]))
+    assert found.tail == 0.25
 
 
 def test_match_is_mutual_and_within_the_radius():

@@ -1,4 +1,4 @@
-"""What interpolation must keep on a distorted, turned frame: flux, places and fluxes of stars, levels."""
+"""What interpolation must keep on a turned frame, distorted or not: flux, places and fluxes of stars, levels."""
 
 import math
 
@@ -24,15 +24,20 @@ METHODS = {
 }
 
 
-@pytest.fixture(scope="module", params=[-76.0, 33.0])
+@pytest.fixture(scope="module", params=[(-76.0, True), (33.0, False)], ids=["distorted", "plain"])
 def placed(request):
-    """A frame with the distortion of IRAC 1 on a mosaic: both WCS and the map."""
-    c, s = (PIXEL / 3600 * f(math.radians(request.param)) for f in (math.cos, math.sin))
+    """A turned frame, with the distortion of IRAC 1 or without, on a mosaic: both WCS and the map."""
+    angle, distorted = request.param
+    c, s = (PIXEL / 3600 * f(math.radians(angle)) for f in (math.cos, math.sin))
     header = fits.Header({"NAXIS": 2, "NAXIS1": SIDE, "NAXIS2": SIDE, "CRPIX1": 128.0, "CRPIX2": 128.0})
-    header.update({"CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP", "CRVAL1": 150.0, "CRVAL2": 40.0})
+    ending = "-SIP" if distorted else ""
+    header.update(
+        {"CTYPE1": f"RA---TAN{ending}", "CTYPE2": f"DEC--TAN{ending}", "CRVAL1": 150.0, "CRVAL2": 40.0}
+    )
     header.update({"CD1_1": -c, "CD1_2": s, "CD2_1": s, "CD2_2": c})
-    header.update({"A_ORDER": 3, "A_2_0": -1.8e-5, "A_1_1": 2.1e-5, "A_0_2": 3.1e-6, "A_3_0": -2.1e-7})
-    header.update({"B_ORDER": 3, "B_2_0": -2e-6, "B_1_1": -2.3e-5, "B_0_2": 2.4e-5, "B_0_3": -1.7e-7})
+    if distorted:
+        header.update({"A_ORDER": 3, "A_2_0": -1.8e-5, "A_1_1": 2.1e-5, "A_0_2": 3.1e-6, "A_3_0": -2.1e-7})
+        header.update({"B_ORDER": 3, "B_2_0": -2e-6, "B_1_1": -2.3e-5, "B_0_2": 2.4e-5, "B_0_3": -1.7e-7})
     wcs = frame_wcs(header)
     grid = fiducial_frame([wcs], [(SIDE, SIDE)], crota2=0.0).rescaled(
         -MOSAIC_PIXEL / 3600, MOSAIC_PIXEL / 3600

@@ -10,6 +10,7 @@ from pymopex.outliers import (
     dual_outlier,
     gradient_guard,
     level,
+    reference_values,
     temporal_statistics,
 )
 from pymopex.stack import Stack
@@ -76,6 +77,12 @@ def test_few_values_take_the_uncertainty():
     assert temporal_statistics(stack_of(values, sigma=0.5), min_pix_num=2)[1][0, 0] == pytest.approx(
         4 / 0.6745
     )
+
+
+def test_the_reference_is_the_median_and_of_two_values_the_lower():
+    for values, expected in (([5.0, 3], 3), ([9.0, 1, 4], 4), ([70.0, 2, 1, 4], 3), ([1.0, 2, 3, 4, 50], 3)):
+        assert reference_values(stack_of(np.reshape(values, (-1, 1, 1))))[0, 0] == expected
+    assert np.isnan(reference_values(stack_of([[[1.0]]]))[0, 0])
 
 
 def test_trimmed_mean_leaves_the_hit_out():

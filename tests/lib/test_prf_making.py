@@ -147,6 +147,18 @@ def test_kernel_of_a_gaussian(factor, ratio, drop):
     assert np.allclose(mixed.samples, mixed.samples.T, rtol=0, atol=1e-9)
 
 
+def test_flux_of_a_kernel_within_a_circle():
+    plain = mosaic_kernel(gaussian_prf(10), 0.5, radius=3.0)
+    cut = mosaic_kernel(gaussian_prf(10), 0.5, radius=3.0, circle=True)
+    n = plain.samples.shape[0] // 2
+    y, x = np.indices(plain.samples.shape) - n
+    inside = np.hypot(x, y) <= 3.0 * 4
+    assert np.all(cut.samples[~inside] == 0)
+    ratio = cut.samples[inside] / plain.samples[inside]
+    assert ratio == pytest.approx(1 / plain.central_sum(12))
+    assert cut.central_sum() == pytest.approx(1)
+
+
 def test_kernel_is_round_and_free_of_the_place_of_the_arms():
     y, x = np.mgrid[-30:31, -30:31] / 10
     arms = np.exp(-0.5 * (x**2 + y**2)) * (1 + 0.5 * np.cos(4 * np.arctan2(y, x)))

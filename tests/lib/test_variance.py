@@ -8,7 +8,14 @@ from pymopex.coadd import coadd
 from pymopex.geometry import Box, FrameMap, PixelMap
 from pymopex.interpolation import Interpolation, interpolate
 from pymopex.stack import Stack
-from pymopex.variance import NoiseCorrelation, coadd_variance, disk, footprint, noise_correlation
+from pymopex.variance import (
+    NoiseCorrelation,
+    coadd_variance,
+    disk,
+    footprint,
+    noise_correlation,
+    scatter_ratio,
+)
 from scipy.signal import fftconvolve
 
 METHODS = [
@@ -151,3 +158,24 @@ def test_apertures_scatter_as_variance_and_factor_say(how, ratio, degrees):
         sums, spread = (fftconvolve(image, aperture, "valid") for image in (mosaic, squares))
         ratio_of_noise = float((sums / np.sqrt(spread)).std()) / correlation.aperture(radius)
         assert ratio_of_noise == pytest.approx(1, abs=0.05), radius
+
+
+@pytest.mark.parametrize("frames", [4, 6, 20])
+def test_scatter_over_uncertainty(frames):
+    """Uncertainties of twice the noise; bright pixels, 40 per cent, scatter more; one pixel without coverage."""
+    rng = np.random.default_rng(frames)
+    values = rng.normal(0, 3, (frames, 150, 100))
+    values[:, :60] += rng.uniform(10, 200, (frames, 60, 100))
+    std = values.std(axis=0, ddof=1) / np.sqrt(frames)
+    image, covg, unc = (
+        values.mean(axis=0),
+        np.full(std.shape, frames),
+        np.full(std.shape, 6 / np.sqrt(frames)),
+    )
+    covg[0, 0], std[0, 0], unc[0, 0], image[0, 0] = 0, np.nan, np.nan, np.nan
+    assert scatter_ratio(image, std, unc, covg) == pytest.approx(0.5, rel=0.03)
+
+
+def test_scatter_of_few_frames_tells_nothing():
+    one = np.ones((3, 3))
+    assert math.isnan(scatter_ratio(one, one, one, 3 * one))

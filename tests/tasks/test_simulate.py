@@ -77,6 +77,22 @@ def test_mips(tmp_path):
     assert image.endswith("SPITZER_M1_90000001_0000_0000_1_bcd.fits")
     assert fits.getheader(image)["INSTRUME"] == "MIPS"
     assert fits.getdata(tmp_path / "prfs_x5" / "MIPS24_prf_x5.fits").shape == (129, 129)
+    prf = fits.getdata(tmp_path / "mips24_prf_mosaic_2.45_4x.fits")
+    assert prf.sum() / 4**2 == pytest.approx(1, abs=1e-4)
+    assert np.unravel_index(prf.argmax(), prf.shape) == (prf.shape[0] // 2, prf.shape[1] // 2)
+
+
+@pytest.mark.parametrize(("camera", "shape", "kind"), [("M2", (32, 32), "70"), ("M3", (2, 20), "160")])
+def test_far_infrared(tmp_path, camera, shape, kind):
+    words = (f"OUTPUT_DIR={tmp_path}", f"Instrument={camera}", "N_Frames=4", "do_multiprocess=off")
+    assert main(["simulate", *words]) == 0
+    images, masks = ((tmp_path / f"{name}.txt").read_text().split() for name in ("images", "masks"))
+    assert masks[0] == images[0].replace("_bcd", "_bmask")
+    assert fits.getdata(images[0]).shape == fits.getdata(masks[0]).shape == shape
+    header = fits.getheader(images[0])
+    assert (header["CRPIX1"], header["CRPIX2"]) == (shape[1] / 2, shape[0] / 2)
+    assert header["CHNLNUM"] == int(camera[1])
+    assert (tmp_path / "prfs_x5" / f"MIPS{kind}_prf_x5.fits").exists()
 
 
 def test_bad_values_are_named(tmp_path, capsys):

@@ -81,7 +81,7 @@ def merge_rings(run: Run, sources: Any, found: list[Fitted], scale: float) -> tu
 
 def _rings(sources: Any, hole: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
     """Give each detection the number of its ring, and its place [pixel of the frames]."""
-    points = _plane(sources.start_ra, sources.start_dec) / scale
+    points = plane(sources.start_ra, sources.start_dec) / scale
     masked = np.flatnonzero(hole > 0)
     tree = cKDTree(points)
     near = [tree.query_ball_point(points[m], hole[m] + _RING) for m in masked]
@@ -91,7 +91,7 @@ def _rings(sources: Any, hole: np.ndarray, scale: float) -> tuple[np.ndarray, np
     return connected_components(links, directed=False)[1], points
 
 
-def _plane(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
+def plane(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
     """Place positions in a plane, to the east and to the north [arcsec]; far away if they are not known."""
     if not len(ra):
         return np.zeros((0, 2))
@@ -144,7 +144,7 @@ def drop_in_wings(run: Run, sources: Any, table: str, scale: float) -> None:
     if not tolerance or len(bright) < 2:
         return
     prfs = load_table(table)[0]
-    points = _plane(sources.ra[bright], sources.dec[bright]) / scale
+    points = plane(sources.ra[bright], sources.dec[bright]) / scale
     pairs = cKDTree(points).query_pairs(min(prfs.half_size), output_type="ndarray")
     flux = sources.flux[bright]
     first = flux[pairs[:, 0]] < flux[pairs[:, 1]]

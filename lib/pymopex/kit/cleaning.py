@@ -6,10 +6,16 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from pymopex.kit import sheets
+
 if TYPE_CHECKING:
     from pymopex.kit.task import Run
 
 _INTERMEDIATE = {
+    "flatfield": ("minback", "detmap"),
+    "hdr_mask": (),
+    "pointingrefine": (),
+    "artifacts": (),
     "overlap": ("minback", "detmap", "interp", "interp_covg", "interp_unc", "interp_var"),
     "mosaic": (
         *("minback", "detmap", "interp", "interp_covg", "interp_unc", "interp_var", "proj", "dual", "level"),
@@ -28,6 +34,7 @@ _INTERMEDIATE = {
     "apex_1frame": ("tile_psp", "tile_filtered", "tile_psp_noise", "tile_detect_map"),
     "apex_user_list_1frame": (),
     "apex_qa": ("interp", "interp_covg", "interp_unc", "interp_var"),
+    "prf_estimate": ("minback",),
 }
 
 
@@ -49,7 +56,10 @@ def delete_intermediate(run: Run) -> None:
     if not run.single and not run.globals.IMAGE_STACK_FILE_NAME:
         return  # APEX QA on one image
     _delete(run, _INTERMEDIATE[run.pipeline], "intermediate images")
-    if run.single:
+    if run.pipeline == "prf_estimate":
+        _delete_stamps(run)
+        return
+    if run.single or "mosaic_interp" not in sheets.pipeline_tasks(run.pipeline):
         return
     combined = run.path("quicklook" if run.pipeline == "overlap" else "mosaic")
     if not run.globals.keep_coadded_tiles and os.path.exists(combined):
@@ -68,6 +78,19 @@ def _delete(run: Run, chosen: Iterable[str], what: str) -> None:
                 os.unlink(path)
                 count += 1
     run.note(f"deleted {count} {what}")
+
+
+def _delete_stamps(run: Run) -> None:
+    """Remove the stamps that their list names, and the list; their table stays."""
+    from pymopex.kit.lists import read_list
+
+    target = run.path("stamp_list")
+    if not os.path.exists(target):
+        return
+    paths = [entry.path for entry in read_list(target)]
+    for path in filter(os.path.exists, [*paths, target]):
+        os.unlink(path)
+    run.note(f"deleted {len(paths)} stamps")
 
 
 def _delete_tiles(run: Run) -> None:

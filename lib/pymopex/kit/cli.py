@@ -16,7 +16,12 @@ from pymopex.kit.errors import EXIT_DONE, EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUP
 _USAGE = """usage: mopex TASK NAMELIST [KEY=VALUE ...]   run one module on the products of a run
        mopex TASK --help | --template        its parameters | a commented block for a namelist
        mopex list                            all tasks
-       mopex new PIPELINE|flow [INSTRUMENT]  write template namelists here
+       mopex new PIPELINE|flow [INSTRUMENT]  write template namelists here; without more: which there are
+       mopex prepare FOLDER [KEY=VALUE ...]  lists of frames from a download of the archive
+       mopex cal add PATH... | find FRAME|LIST [--stand-in] | list
+                                             calibration files: index them, find those of frames
+       mopex report OUTPUT_DIR               one page on a run: what it did, and how good it is
+       mopex home FOLDER                     a folder for scripts that copy cal/ and cdf/ from that of MOPEX
        mopex --version
 
 Pipelines: overlap.sh, mosaic.sh, apex.sh, apex_qa.sh -n NAMELIST [-I images -S sigmas -d masks -O out ...]
@@ -52,9 +57,8 @@ def main(words: list[str] | None = None) -> int:
 
 
 def legacy() -> int:
-    """Run a driver under its legacy name: ``overlap.pl`` is ``overlap.sh``."""
-    pipeline = os.path.basename(sys.argv[0]).removesuffix(".pl")
-    return main(["drive", pipeline, *sys.argv[1:]])
+    """Run a command under its legacy name: ``overlap.pl`` is ``overlap.sh``, ``HDR_Split.pl`` the task hdr_split."""
+    return main(["legacy", os.path.basename(sys.argv[0]), *sys.argv[1:]])
 
 
 def _fail(text: str) -> None:
@@ -71,7 +75,20 @@ def _dispatch(words: list[str]) -> int:
         print(f"pymopex {__version__}")
         return EXIT_DONE
     name, rest = words[0], words[1:]
-    commands = {"list": _list, "drive": _drive, "flow": _flow, "new": _new, "manual": _manual}
+    commands = {
+        "list": _list,
+        "drive": _drive,
+        "flow": _flow,
+        "new": _new,
+        "manual": _manual,
+        "home": _home,
+        "cal": _cal,
+        "report": _report,
+    }
+    if name == "legacy":
+        from pymopex.kit import legacy as translator
+
+        return _dispatch(translator.command(rest[0], rest[1:]))
     if name in commands:
         return commands[name](rest)
     return _task(name, rest)
@@ -111,8 +128,22 @@ def _flow(words: list[str]) -> int:
 def _new(words: list[str]) -> int:
     from pymopex.kit import templates
 
-    for path in templates.write(words):
-        print(path)
+    for line in templates.write(words) if words else templates.listing():
+        print(line)
+    return EXIT_DONE
+
+
+def _home(words: list[str]) -> int:
+    from pymopex.kit import home
+
+    if len(words) != 1 or words[0].startswith("-"):
+        if words[:1] not in (["-h"], ["--help"]):
+            raise InputError("home: one new folder is needed: mopex home FOLDER")
+        print(
+            "usage: mopex home FOLDER    writes FOLDER/bin, cal, cdf and mopex-script-env.csh, as MOPEX has them"
+        )
+        return EXIT_DONE
+    print(f"{words[0]}: {len(home.write(words[0]))} files and links")
     return EXIT_DONE
 
 
@@ -121,6 +152,28 @@ def _manual(words: list[str]) -> int:
 
     for path in pages.write(words[0] if words else "docs/manual"):
         print(path)
+    return EXIT_DONE
+
+
+def _report(words: list[str]) -> int:
+    if len(words) != 1 or words[0].startswith("-"):
+        asked = words[:1] in (["-h"], ["--help"])
+        if not asked:
+            raise InputError("report: one output directory is needed: mopex report OUTPUT_DIR")
+        print(
+            "usage: mopex report OUTPUT_DIR    writes OUTPUT_DIR/report.html, one page that needs no other file"
+        )
+        return EXIT_DONE
+    from pymopex.kit.report import write_report
+
+    print(write_report(words[0]))
+    return EXIT_DONE
+
+
+def _cal(words: list[str]) -> int:
+    from pymopex.kit import calcommand
+
+    calcommand.run(words)
     return EXIT_DONE
 
 
@@ -145,7 +198,14 @@ def _run_task(name: str, words: list[str]) -> int:
     from pymopex.kit.task import Run
 
     command = driver.parse_command(words)
-    optional = not sheets.sheet(name).uses or name in ("simulate", "make_prf")
+    tool = sheets.sheet(name).tool
+    optional = tool or not sheets.sheet(name).uses or name in ("simulate", "make_prf", "prepare")
+    if name == "prepare" and len(command.namelists) == 1 and not command.namelists[0].endswith(".nl"):
+        command.overrides["Input_Dir"] = command.namelists.pop()
+    if name == "complete" and len(command.namelists) == 1 and os.path.isdir(command.namelists[0]):
+        from pymopex.kit.artificial import apex_namelist
+
+        command.namelists[0] = apex_namelist(command.namelists[0])
     if len(command.namelists) > 1 or (not command.namelists and not optional):
         raise InputError(f"{name}: one namelist is needed: mopex {name} NAMELIST [KEY=VALUE ...]")
     if command.namelists:
@@ -155,7 +215,7 @@ def _run_task(name: str, words: list[str]) -> int:
         settings = Settings(namelist.Namelist("command line"), "mosaic", command.overrides, name)
     run = Run(settings)
     try:
-        driver.check(run, [name], need_frames=driver.needs_frames([name]))
+        driver.check(run, [name], need_frames=not tool and driver.needs_frames([name]))
         driver.execute(run, [name])
     finally:
         run.pool.close()

@@ -257,8 +257,10 @@ def write_tile_tables(
     run.keep(run.path(members))
 
 
-def combine(run: Run, product: str, tiles: list[tuple[Box, str]]) -> str:
-    """Combine tiles to a mosaic; gives its path."""
+def combine(run: Run, product: str, tiles: list[tuple[Box, str]], factor: float = 1.0) -> str:
+    """Combine tiles to a mosaic, multiplied by a factor that its header tells; gives its path."""
+    import numpy as np
+
     from pymopex.geometry import Box
 
     grid = run.fiducial()
@@ -269,6 +271,9 @@ def combine(run: Run, product: str, tiles: list[tuple[Box, str]]) -> str:
     header.update(grid.header())
     header["TOTALBCD"] = (len(run.frames()) if run.globals.IMAGE_STACK_FILE_NAME else 0, "number of frames")
     run.note(f"{product}: {grid.naxis1} x {grid.naxis2} pixels from {len(tiles)} tiles")
+    if factor != 1:
+        image *= np.float32(factor)
+        header["UNCSCALE"] = (round(factor, 6), "applied: ratio of scatter to uncertainty")
     inputs = [path for _, path in tiles[:100]]
     return write_image(run.path(product), image, header, run.stamp(), inputs)
 

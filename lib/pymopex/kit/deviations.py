@@ -16,6 +16,8 @@ def map_deviations(
 ) -> None:
     """Write the statistics tiles, then ``(I - centre) / scale`` of each interpolated frame.
 
+    The planes of a tile are centre, scale, and what the frames show, with which Mosaic RMask compares each.
+
     Parameters
     ----------
     run : Run
@@ -60,18 +62,19 @@ def _tile_statistics(job: Any) -> str:
     import numpy as np
     from astropy.io import fits
 
-    from pymopex.outliers import gradient_guard
+    from pymopex.outliers import gradient_guard, reference_values
 
     (box, core, reach), chosen, path, grid, stamp, (statistics, settings, tolerance) = job
     if chosen:
-        centre, scale = statistics(stack(chosen, reach), core, reach, settings)
+        values = stack(chosen, reach)
+        centre, scale = statistics(values, core, reach, settings)
         scale = gradient_guard(centre, scale, tolerance)
         place = box.within(core)
-        centre, scale = centre[place], scale[place]
+        planes = centre[place], scale[place], reference_values(values)[box.within(reach)]
     else:
-        centre = scale = np.full(box.shape, np.nan)
+        planes = (np.full(box.shape, np.nan),) * 3
     header = layer_header(fits.Header(), grid, box)
-    return write_image(path, np.stack([centre, scale]).astype("f4"), header, stamp)
+    return write_image(path, np.stack(planes).astype("f4"), header, stamp)
 
 
 def _deviate(job: Any) -> str:

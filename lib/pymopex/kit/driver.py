@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from importlib import import_module
 
-from pymopex.kit import cleaning, files, log, namelist, sheets, stages
+from pymopex.kit import calfind, cleaning, files, log, namelist, sheets, stages
 from pymopex.kit.checking import problems_of
 from pymopex.kit.errors import EXIT_DONE, EXIT_FAILED, EXIT_INPUT, InputError, InputErrors
 from pymopex.kit.parallel import Pool
@@ -34,6 +34,9 @@ FLAGS: dict[str, tuple[str, str]] = {
     "T": ("MOSAIC_FILE_NAME", "image to be freed of the sources (apex_qa on one image)"),
 }
 _OF_LIST = {"u": ("INPUT_USER_LIST", "table of the positions to be measured")}
+_OF_FRAMES = {flag: FLAGS[flag] for flag in "nISdMRO"}  # of what is done to frames before Overlap
+_OF_HDR = {"s": ("SHORT_IMAGE_STACK_FILE_NAME", "list of short frames")}
+_OF_POINTING = {"u": ("POINTINGREFINE.Reference_List", "table of known positions")}
 _OF_ONE_IMAGE = {
     "n": FLAGS["n"],
     "i": ("INPUT_FILE_NAME", "image"),
@@ -46,10 +49,21 @@ _OF_ONE_IMAGE = {
     "m": FLAGS["m"],
     "P": ("MOSAIC_PRF_file_name", "another PRF for detection"),
 }
+_OF_PRF = {
+    **{flag: FLAGS[flag] for flag in "nISdMRFO"},
+    "E": ("POINT_SOURCE_LIST", "table of the stars"),
+    "i": ("INPUT_FILE_NAME", "image, in place of a list of frames"),
+    "s": ("SIGMA_FILE_NAME", "its uncertainty image"),
+}
 
 
 def flags_of(pipeline: str) -> dict[str, tuple[str, str]]:
     """Give the flags of a pipeline, with the key each sets and its meaning."""
+    if pipeline == "prf_estimate":
+        return dict(_OF_PRF)
+    own = {"flatfield": {}, "hdr_mask": _OF_HDR, "pointingrefine": _OF_POINTING}
+    if pipeline in own:
+        return {**_OF_FRAMES, **own[pipeline]}
     found = dict(_OF_ONE_IMAGE if pipeline in sheets.SINGLE else FLAGS)
     if pipeline in sheets.USER_LIST:
         found |= _OF_LIST
@@ -147,10 +161,15 @@ def pipeline_of(found: namelist.Namelist) -> str | None:
 
 _ONE = "(1|one|single)(frame|image)"
 _TELLING = {
+    "flatfield": "flatfield",
+    "hdr_mask": "hdrmask",
+    "pointingrefine": "pointingrefine",
+    "prf_estimate": "prfest",
     "apex_qa": "apexqa",
     "apex_user_list_1frame": f"userlist{_ONE}|{_ONE}userlist",
     "apex_user_list": "userlist",
     "apex_1frame": f"apex{_ONE}",
+    "artifacts": "artifacts",
     "overlap": "overlap",
     "mosaic": "mosaic",
     "apex": "apex",
@@ -160,7 +179,7 @@ _TELLING = {
 def open_settings(
     path: str, overrides: dict[str, str], pipeline: str | None = None, task: str = ""
 ) -> Settings:
-    """Read a namelist and put the overrides on top.
+    """Read a namelist, put the overrides on top, and paths of calibration files in the place of ``auto``.
 
     Raises
     ------
@@ -174,7 +193,9 @@ def open_settings(
             f"{path}: cannot tell the pipeline from the name or a Flow meta-data line; name the file after one of "
             + ", ".join(sheets.PIPELINES)
         )
-    return Settings(found, pipeline, overrides, task)
+    settings = Settings(found, pipeline, overrides, task)
+    calfind.resolve(settings)
+    return settings
 
 
 def check(run: Run, tasks: list[str], *, need_frames: bool = True) -> None:
@@ -245,7 +266,7 @@ def needs_frames(tasks: list[str]) -> bool:
     return any("IMAGE_STACK_FILE_NAME" in sheets.sheet(task).uses for task in tasks)
 
 
-def drive(pipeline: str, tasks: list[str], command: Command) -> bool:
+def drive(pipeline: str, tasks: list[str], command: Command, reports: list[str] | None = None) -> bool:
     """Run one pipeline; gives False if it ended early because there is nothing to do.
 
     Parameters
@@ -256,6 +277,8 @@ def drive(pipeline: str, tasks: list[str], command: Command) -> bool:
         Its tasks in order; those the namelist switches on are run.
     command : Command
         The command line; one namelist.
+    reports : list of str or None
+        Where the folder is added whose report is wanted; None writes it here.
     """
     if len(command.namelists) != 1:
         raise InputError(f"{pipeline}: one namelist is needed (-n namelist); got {len(command.namelists)}")
@@ -266,6 +289,7 @@ def drive(pipeline: str, tasks: list[str], command: Command) -> bool:
     try:
         check(run, wanted, need_frames=needs_frames(wanted))
         save_as_run(run)
+        stages.write_kept(run)
         if command.mosaic_namelist and pipeline == "apex_qa":
             execute(run, wanted[:1])
             _mosaic_residuals(run, command)
@@ -275,7 +299,23 @@ def drive(pipeline: str, tasks: list[str], command: Command) -> bool:
     finally:
         run.pool.close()
     log.say(f"{pipeline}: {time.monotonic() - started:.1f} s, peak memory {log.peak_memory():.0f} MB")
+    wanted_reports = [run.globals.OUTPUT_DIR] if run.globals.create_report else []
+    if reports is None:
+        _report(wanted_reports)
+    else:
+        reports.extend(wanted_reports)
     return not run.ended
+
+
+def _report(folders: list[str]) -> None:
+    """Write the report of each folder; a report that fails does not spoil the run."""
+    for folder in dict.fromkeys(folders):
+        from pymopex.kit.report import write_report
+
+        try:
+            log.say(f"  report: {write_report(folder)}")
+        except Exception as problem:
+            log.say(f"Warning: no report of {folder}: {type(problem).__name__}: {problem}")
 
 
 def _mosaic_residuals(run: Run, command: Command) -> None:
@@ -285,7 +325,7 @@ def _mosaic_residuals(run: Run, command: Command) -> None:
     overrides["OUTPUT_DIR"] = os.path.join(run.globals.OUTPUT_DIR, run.globals.RESIDUAL_DIR, "mosaic")
     if overrides.get("FIF_FILE_NAME"):
         overrides["run_fiducial_image_frame"] = "0"
-    drive("mosaic", pipeline_tasks("mosaic"), Command([command.mosaic_namelist], overrides))
+    drive("mosaic", pipeline_tasks("mosaic"), Command([command.mosaic_namelist], overrides), reports=[])
 
 
 def save_as_run(run: Run) -> None:
@@ -322,13 +362,15 @@ def flow(command: Command) -> None:
     links: dict[str, dict[str, str]] = {name: {} for name in sheets.PIPELINES}
     if {"apex", "apex_user_list"} & {pipeline for _, pipeline in steps}:
         links["mosaic"]["keep_coadded_tiles"] = "1"  # APEX works on them
+    reports: list[str] = []
     for path, pipeline in steps:
         log.say(f"== {pipeline}: {path}")
         known = Command([path], {**command.overrides, **links[pipeline]}, command.mosaic_namelist)
-        if not drive(pipeline, pipeline_tasks(pipeline), known):
+        if not drive(pipeline, pipeline_tasks(pipeline), known, reports):
             break
         for later, found in _links(pipeline, path, known.overrides).items():
             links[later].update(found)
+    _report(reports)
 
 
 def _check_flow(command: Command) -> list[tuple[str, str]]:
@@ -357,7 +399,14 @@ def _open(path: str, command: Command, handed: dict[str, dict[str, str]], found:
         handed[later].update({key: value for key, value in keys.items() if key in _HANDED})
 
 
-_HANDED = ("INPUT_FILE_NAME", "SIGMA_FILE_NAME", "COVERAGE_MAP", "MOSAIC_FILE_NAME", "EXTRACTION_TABLE")
+_HANDED = (
+    "INPUT_FILE_NAME",
+    "SIGMA_FILE_NAME",
+    "COVERAGE_MAP",
+    "MOSAIC_FILE_NAME",
+    "EXTRACTION_TABLE",
+    "POINT_SOURCE_LIST",
+)
 
 
 def _wanted(settings: Settings) -> list[str]:
@@ -378,9 +427,11 @@ _LATER = {name: sheets.PIPELINES[number + 1 :] for number, name in enumerate(she
 def _own_links(run: Run) -> dict[str, dict[str, str]]:
     """Give what the pipelines behind this one are told of its main products."""
     pipeline = run.pipeline
+    if pipeline in ("flatfield", "hdr_mask", "pointingrefine"):
+        return dict.fromkeys(_LATER[pipeline], _prepared(run))
     if pipeline == "overlap" and run.globals.apply_overlap_correction:
         images = {"IMAGE_STACK_FILE_NAME": run.path("corrected_list")}
-        return dict.fromkeys(("mosaic", "apex", "apex_user_list", "apex_qa"), images)
+        return dict.fromkeys(("mosaic", "apex", "apex_user_list", "apex_qa", "prf_estimate"), images)
     if pipeline == "mosaic":
         shared = {"FIF_FILE_NAME": run.path("mosaic_fif")}
         if run.settings.triggered("mosaic_rmask"):
@@ -388,12 +439,33 @@ def _own_links(run: Run) -> dict[str, dict[str, str]]:
         places = {"COADDER_DIR": run.globals.COADDER_DIR, "COMBINER_DIR": run.globals.COMBINER_DIR}
         multi = {**shared, **places, **dict.fromkeys(_MOSAICKING, "0")}
         one = dict.fromkeys(sheets.SINGLE, _mosaic_as_image(run))
-        return {"apex": multi, "apex_user_list": multi, "apex_qa": shared, **one}
+        return {"apex": multi, "apex_user_list": multi, "apex_qa": shared, "prf_estimate": shared, **one}
     if pipeline in ("apex", "apex_user_list", *sheets.SINGLE):
         made = run.path("extract") if run.settings.triggered("select") else run.path("extract_raw")
         image = {"MOSAIC_FILE_NAME": run.globals.INPUT_FILE_NAME} if run.single else {}
-        return {"apex_qa": {"EXTRACTION_TABLE": made, **image}}
+        stars = {"prf_estimate": {"POINT_SOURCE_LIST": made}}
+        return {"apex_qa": {"EXTRACTION_TABLE": made, **image}, **stars}
     return {}
+
+
+def _prepared(run: Run) -> dict[str, str]:
+    """Give the frames, uncertainties and masks that the pipelines before Overlap have made."""
+    p, made = run.globals, {}
+    if run.pipeline == "flatfield" and run.settings.triggered("apply_flatfield"):
+        made = {"IMAGE_STACK_FILE_NAME": "flattened_list", "SIGMALIST_FILE_NAME": "flattened_unc_list"}
+    if run.pipeline == "hdr_mask":
+        made = {"DCE_STATUS_MASK_LIST": "hdr_dmask_list"}
+        if run.params_of("hdr_mask").Replace_Saturated:
+            made |= {
+                "IMAGE_STACK_FILE_NAME": "hdr_replaced_list",
+                "SIGMALIST_FILE_NAME": "hdr_replaced_unc_list",
+            }
+    found = {key: run.path(product) for key, product in made.items() if getattr(p, key)}
+    if run.pipeline == "pointingrefine":
+        found["USE_REFINED_POINTING"] = "1"
+        if not run.params_of("pointingrefine").Update_Headers:
+            found["IMAGE_STACK_FILE_NAME"] = run.path("refined_list")
+    return found
 
 
 def _mosaic_as_image(run: Run) -> dict[str, str]:

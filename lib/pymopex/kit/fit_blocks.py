@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.spatial import cKDTree
 
 from pymopex.fit_data import FrameImage, GroupData, gather_frame, join_frames, place_sources
-from pymopex.fitting import FitSettings, GroupFit, fit_group
+from pymopex.fitting import FitSettings, GroupFit
 from pymopex.grouping import Groups
+from pymopex.kit.files import remembered
 from pymopex.kit.images import FatalBits, FrameFiles, read_frame, read_header, read_image
 from pymopex.kit.prfs import load_table
 from pymopex.residuals import render
+from pymopex.robust import fit_without_hits
 
 if TYPE_CHECKING:
     from pymopex.prf import PRFGrid, PRFMap, PRFTable
 
-_TOLERANCE = 0.1  # of the model: by how much a PRF may be wrong at a pixel without it being called a hit
 _KEPT = 200  # frames that a process keeps in memory
-_LARGE = 1200  # pixels; of larger images, which are mosaics, the part that a block needs is worked on
-_FEWEST = 4  # frames that a source needs before single pixels are dropped
+LARGE = 1200  # pixels; of larger images, which are mosaics, the part that a block needs is worked on
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,7 @@ def _pieces(
     owner: dict[int, int],
 ) -> Iterator[tuple[int, tuple]]:
     """Give the number, pixels and places of each group that one frame holds."""
-    wcs, shape = _frame_geometry(files.image, job.refined)
+    wcs, shape = frame_geometry(files.image, job.refined)
     reach = max(20.0, *table.half_size, job.fit_size.max(), -job.n_edge)
     near = near_frame(wcs, shape, job.ra, job.dec, reach)
     place = {int(source): i for i, source in enumerate(near)}
@@ -154,7 +153,7 @@ def _pieces(
         return
     scale, (prf, mix) = _scale(wcs, x, y), where.mix_at(x, y)
     at = np.concatenate([rows for _, rows in chosen])
-    image, x0, y0 = _part(_image(job, number, files), x[at], y[at], int(job.fit_size.max()))
+    image, x0, y0 = _part(frame_to_fit(job, number, files), x[at], y[at], int(job.fit_size.max()))
     if np.any(job.flux[near] != 0):
         lit = _within(x, y, at, max(table.half_size) + job.fit_size.max())
         amplitude = job.flux[near] * scale
@@ -174,7 +173,7 @@ def _part(image: FrameImage, x: np.ndarray, y: np.ndarray, reach: int) -> tuple[
     """Cut the part that holds the boxes of some sources out of a large image; and its lower left pixel."""
     ny, nx = image.data.shape
     placed = np.isfinite(x) & np.isfinite(y)
-    if max(nx, ny) <= _LARGE or not placed.any():
+    if max(nx, ny) <= LARGE or not placed.any():
         return image, 0, 0
     x0, x1 = _span(x[placed], reach, nx)
     y0, y1 = _span(y[placed], reach, ny)
@@ -188,13 +187,32 @@ def _span(x: np.ndarray, reach: int, n: int) -> tuple[int, int]:
     return first, min(max(int(x.max()) + reach + 2, first + 1), n)
 
 
-@lru_cache(maxsize=4096)
-def _frame_geometry(path: str, refined: bool) -> tuple[Any, tuple[int, int]]:
+@remembered(maxsize=4096)
+def frame_geometry(path: str, refined: bool) -> tuple[Any, tuple[int, int]]:
     """Read the WCS and the shape of a frame, once per process."""
     from pymopex.geometry import frame_wcs
 
     header = read_header(path)
     return frame_wcs(header, refined=refined), (header["NAXIS2"], header["NAXIS1"])
+
+
+def model_of_frame(job: FitJob, files: FrameFiles, cut: tuple[slice, slice]) -> tuple[np.ndarray, float]:
+    """Draw all sources with their fluxes in (part of) a frame; and give the MJy/sr per microjansky in its middle."""
+    from pymopex.projection import rotate_sky, sky_system, sky_to_pixel
+
+    table, where, _ = load_table(job.table)
+    wcs, shape = frame_geometry(files.image, job.refined)
+    ny, nx = (part.stop - part.start for part in cut)
+    middle = np.array([cut[1].start + (nx - 1) / 2]), np.array([cut[0].start + (ny - 1) / 2])
+    near = near_frame(wcs, shape, job.ra, job.dec, max(20.0, *table.half_size))
+    near = near[job.flux[near] != 0]
+    if not near.size:
+        return np.zeros((ny, nx)), float(_scale(wcs, *middle)[0])
+    x, y = sky_to_pixel(wcs, *rotate_sky(job.ra[near], job.dec[near], "J2000", sky_system(wcs)))
+    prf, mix = where.mix_at(x, y)
+    amplitude = job.flux[near] * _scale(wcs, x, y)
+    model = render(x - cut[1].start, y - cut[0].start, amplitude, prf, table, (ny, nx), mix=mix)
+    return model, float(_scale(wcs, *middle)[0])
 
 
 def near_frame(
@@ -231,7 +249,7 @@ def _within(x: np.ndarray, y: np.ndarray, at: np.ndarray, reach: float) -> np.nd
     return np.flatnonzero(placed & np.isfinite(distance))
 
 
-def _image(job: FitJob, number: int, files: FrameFiles) -> FrameImage:
+def frame_to_fit(job: FitJob, number: int, files: FrameFiles) -> FrameImage:
     """Give the frame to be fitted, or its background-subtracted form."""
     image = _frame_image(files, job.bits)
     if job.saturation is not None:
@@ -243,7 +261,7 @@ def _image(job: FitJob, number: int, files: FrameFiles) -> FrameImage:
     return FrameImage(data, image.sigma, image.bad | ~np.isfinite(data))
 
 
-@lru_cache(maxsize=_KEPT)
+@remembered(maxsize=_KEPT)
 def _frame_image(files: FrameFiles, bits: FatalBits) -> FrameImage:
     """Read a frame with its masks, once per process as long as it is kept."""
     frame = read_frame(files, bits)
@@ -263,10 +281,7 @@ def _fit(job: FitJob, gathered: Gathered, table: PRFTable, central: np.ndarray) 
     if np.any(known != 0):
         own = np.append(np.column_stack([0 * known, 0 * known, known]).ravel(), 0.0)
         group = group._replace(value=group.value + model_values(group, table, own))
-    fit = fit_group(group, table, job.settings)
-    group, dropped = _without_hits(group, fit, table, job.robust)
-    if dropped:
-        fit = fit_group(group, table, job.settings)
+    fit, group, dropped = fit_without_hits(group, table, job.settings, job.robust)
     variance = _box_variance(group, job.snr_box)
     middle = _mean((central[group.prf] * group.mix).sum(axis=-1))
     return Fitted(members, fit, variance, _mean(gathered.scale), middle, dropped, masked), group
@@ -301,46 +316,11 @@ def _without_cores(group: GroupData, bright: np.ndarray, hole: float) -> GroupDa
     keep = np.ones(group.value.size, bool)
     for n in np.flatnonzero(bright):
         keep &= ~(np.hypot(group.px - group.rx[frame, n], group.py - group.ry[frame, n]) < hole)
-    return _with_pixels(group, keep)
-
-
-def _with_pixels(group: GroupData, keep: np.ndarray) -> GroupData:
-    """Keep some of the pixels of a group."""
-    frame = np.repeat(np.arange(group.n_frames), np.diff(group.first))[keep]
-    counts = np.bincount(frame, minlength=group.n_frames)
-    first = np.concatenate([[0], np.cumsum(counts)]).astype(group.first.dtype)
-    value, weight, px, py = (
-        np.ascontiguousarray(a[keep]) for a in (group.value, group.weight, group.px, group.py)
-    )
-    return group._replace(first=first, value=value, weight=weight, px=px, py=py)
+    return group.where(keep)
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
     return np.nanmean(np.where(np.isfinite(values), values, np.nan), axis=0) if len(values) else values
-
-
-def _without_hits(group: GroupData, fit: GroupFit, table: PRFTable, robust: float) -> tuple[GroupData, int]:
-    """Drop single pixels that lie far off the model: hits that no mask holds.
-
-    Notes
-    -----
-    A pixel is dropped if it is more than `robust` times the quadrature sum of its uncertainty and a tenth of the
-    model there off the fit, so that an imperfect PRF at a bright star loses none.
-    """
-    from pymopex.fit_kernels import model_values
-
-    if not robust or group.n_frames < _FEWEST or not np.isfinite(fit.chi2) or not fit.n_ps:
-        return group, 0
-    chosen = [s for s in fit.sources if np.isfinite(s.flux)]
-    model_group = group.take([s.parent for s in chosen])
-    parameters = np.array([value for s in chosen for value in (s.u, s.v, s.flux)] + [0.0])
-    stars = model_values(model_group, table, parameters)
-    off = group.value - stars - fit.background
-    limit = robust * np.sqrt(1 / group.weight + (_TOLERANCE * stars) ** 2)
-    keep = np.abs(off) <= limit
-    if keep.all() or keep.sum() < 0.8 * keep.size:
-        return group, 0
-    return _with_pixels(group, keep), int((~keep).sum())
 
 
 def _box_variance(group: GroupData, box: int) -> np.ndarray:

@@ -26,7 +26,14 @@ def table_rows(run: Run, sources: Any, found: list[Fitted]) -> dict[str, Any]:
     grid = pixel_grid(run)
     noise, coverage = _noise_maps(run), _coverage(run)
     limit = _shift_limit(run)
-    rows = [row for fitted in found for row in _group_rows(sources, fitted, limit)]
+    factor = _noise_correlation(run) ** 2
+    rows = [
+        row
+        for fitted in found
+        for row in _group_rows(
+            sources, fitted, limit, factor * (fitted.fit.chi2_dof if run.params.Scale_Errors else 1)
+        )
+    ]
     rows.sort(key=lambda row: (row["detid"], row["added"]))
     data: dict[str, Any] = {name: np.array([row[name] for row in rows]) for name in _NAMES}
     ra, dec = np.asarray(data["RA"], float), np.asarray(data["Dec"], float)
@@ -35,9 +42,8 @@ def table_rows(run: Run, sources: Any, found: list[Fitted]) -> dict[str, Any]:
     data["key"] = [row["key"] for row in rows]
     data["x"], data["y"] = pixel[:, 0], pixel[:, 1]
     _pixel_errors(grid, data, rows)
-    data["SNR"] = np.array(
-        [_snr(run, row, x, y, (noise, coverage), grid) for row, (x, y) in zip(rows, pixel, strict=True)]
-    )
+    ratios = [_snr(run, row, x, y, (noise, coverage), grid) for row, (x, y) in zip(rows, pixel, strict=True)]
+    data["SNR"] = np.array(ratios) / _noise_correlation(run)
     return data
 
 
@@ -47,7 +53,8 @@ _NAMES = (
 )
 
 
-def _group_rows(sources: Any, fitted: Fitted, limit: float) -> list[dict[str, Any]]:
+def _group_rows(sources: Any, fitted: Fitted, limit: float, factor: float) -> list[dict[str, Any]]:
+    """Give the rows of a group, the covariances of the fit times a factor."""
     rows = []
     for number, fit in enumerate(fitted.fit.sources):
         if fit.status is FitStatus.TOO_FEW_PIXELS:
@@ -55,7 +62,7 @@ def _group_rows(sources: Any, fitted: Fitted, limit: float) -> list[dict[str, An
         source = int(fitted.members[fit.parent])
         ra, dec = (float(v) for v in offset_sky(sources.ra[source], sources.dec[source], fit.u, fit.v))
         across = np.cos(np.radians(dec)) * _ARCSEC
-        cov = fit.covariance
+        cov = fit.covariance * factor
         rows.append(
             {
                 "detid": int(sources.detid[source]),
@@ -94,7 +101,7 @@ def _letters(sources: Any, fitted: Fitted, source: int, place: tuple[float, floa
     letters = ""
     if len(fitted.members) > 1:
         letters += Deblend.PASSIVE
-    if any(fit.added for fit in fitted.fit.sources):
+    if any(fit.added for fit in fitted.fit.sources) or sources.added[fitted.members].any():
         letters += Deblend.ACTIVE
     if fitted.fit.capped:
         letters += Deblend.CAPPED
@@ -144,6 +151,11 @@ def _pixel_errors(grid: Any, data: dict[str, Any], rows: list[dict[str, Any]]) -
     with np.errstate(invalid="ignore"):
         data["delta_x"], data["delta_y"] = np.sqrt(turned[:, 0, 0]), np.sqrt(turned[:, 1, 1])
     data["delta_xy"] = turned[:, 0, 1]
+
+
+def _noise_correlation(run: Run) -> float:
+    """Give the factor for the noise that neighbouring pixels of a mosaic share; 1 in the fit of frames."""
+    return float(getattr(run.params, "Noise_Correlation", 1.0)) if run.single else 1.0
 
 
 def _noise_maps(run: Run) -> list:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -217,6 +217,21 @@ def update_image(path: str, change: Callable[[np.ndarray], np.ndarray], stamp: S
             hdu = _image_hdu(hdus)
             hdu.data = change(hdu.data.astype(hdu.data.dtype.newbyteorder("=")))
             stamp.add_to(hdu.header)
+            with whole(os.path.realpath(path)) as temporary:
+                hdus.writeto(temporary, output_verify="silentfix")
+
+
+def update_header(path: str, cards: Iterable[tuple[str, Any, str]], stamp: Stamp) -> None:
+    """Set keywords of an image in its place, whole or not at all; pixels and other images stay as they are."""
+    from astropy.io import fits
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with fits.open(path, memmap=False, do_not_scale_image_data=True) as hdus:
+            header = _image_hdu(hdus).header
+            for key, value, comment in cards:
+                header[key] = (value, comment)
+            stamp.add_to(header)
             with whole(os.path.realpath(path)) as temporary:
                 hdus.writeto(temporary, output_verify="silentfix")
 

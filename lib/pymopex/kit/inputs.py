@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from pymopex.kit import sheets
 from pymopex.kit.errors import InputError, InputErrors
 from pymopex.kit.images import FrameFiles
 
@@ -53,8 +54,16 @@ def frame_files(keys: Params, *, skip: dict[str, str] | None = None) -> tuple[Fr
     return frames
 
 
-def one_frame(keys: Params) -> tuple[FrameFiles, ...]:
+def one_frame(keys: Params, *, either: bool = False) -> tuple[FrameFiles, ...]:
     """Give the one image of a single-frame run with its companions.
+
+    Parameters
+    ----------
+    keys : Params
+        The global keys.
+    either : bool
+        Whether the pipeline works on lists of frames, too: then the keys of lists may name the companions of the
+        image, as an image or as a list of one line.
 
     Raises
     ------
@@ -63,12 +72,42 @@ def one_frame(keys: Params) -> tuple[FrameFiles, ...]:
     """
     problems: list[str] = []
     if not keys.INPUT_FILE_NAME:
-        problems.append("INPUT_FILE_NAME: no image is given, neither in the namelist nor with -i")
+        frames = ", and no list of frames (IMAGE_STACK_FILE_NAME, -I)" if either else ""
+        problems.append(f"INPUT_FILE_NAME: no image is given, neither in the namelist nor with -i{frames}")
     pmask = _permanent_mask(keys, problems)
     if problems:
         raise InputErrors(problems)
-    sigma = keys.SIGMA_FILE_NAME if keys.have_uncertainties else ""
-    return (FrameFiles(0, keys.INPUT_FILE_NAME, sigma, keys.DCE_STATUS_MASK, keys.RMASK_FILE_NAME, pmask),)
+    names = {key: getattr(keys, key) for key in _OF_ONE}
+    if either:
+        names = {key: name or _only(keys, _OF_ONE[key]) for key, name in names.items()}
+    sigma = names["SIGMA_FILE_NAME"] if keys.have_uncertainties else ""
+    return (
+        FrameFiles(0, keys.INPUT_FILE_NAME, sigma, names["DCE_STATUS_MASK"], names["RMASK_FILE_NAME"], pmask),
+    )
+
+
+_OF_ONE = {
+    "SIGMA_FILE_NAME": "SIGMALIST_FILE_NAME",
+    "DCE_STATUS_MASK": "DCE_STATUS_MASK_LIST",
+    "RMASK_FILE_NAME": "RMASK_LIST",
+}
+_FITS = (".fits", ".fit", ".fits.gz", ".fits.fz")
+
+
+def _only(keys: Params, key: str) -> str:
+    """Give the one image that the key of a list names: itself, or the list's only line."""
+    from pymopex.kit.lists import read_list
+
+    name = getattr(keys, key)
+    if not name or name.lower().endswith(_FITS):
+        return name
+    try:
+        paths = [entry.path for entry in read_list(name)]
+    except InputError as problem:
+        raise InputError(f"{keys.origin(key)}: {key} = {problem}") from None
+    if len(paths) != 1:
+        raise InputError(f"{name}: has {len(paths)} entries for the one image {keys.INPUT_FILE_NAME} ({key})")
+    return paths[0]
 
 
 def _read_lists(keys: Params, problems: list[str]) -> dict[str, list[str]]:
@@ -141,7 +180,7 @@ def check_frames(run: Run) -> None:
         With all problems of all frames.
     """
     keys = run.globals
-    problems = list(_missing_patterns(keys, run.single))
+    problems = list(_missing_patterns(keys, run.single, run.pipeline in sheets.EITHER))
     frames = run.frames()
     found = run.map(_frame_problems, [(files, keys.USE_REFINED_POINTING) for files in frames], "headers")
     for files, troubles in zip(frames, found, strict=True):
@@ -162,15 +201,14 @@ def check_frames(run: Run) -> None:
     run._frames = None
 
 
-def _missing_patterns(keys: Params, single: bool):
+def _missing_patterns(keys: Params, single: bool, either: bool):
     from pymopex.masks import recommended_pattern
 
+    dmasks = ["DCE_STATUS_MASK" if single else "DCE_STATUS_MASK_LIST"]
+    if single and either:
+        dmasks.append("DCE_STATUS_MASK_LIST")
     for list_key, bits_key, kind in (
-        (
-            "DCE_STATUS_MASK" if single else "DCE_STATUS_MASK_LIST",
-            "DCE_Status_Mask_Fatal_BitPattern",
-            "imask",
-        ),
+        *((key, "DCE_Status_Mask_Fatal_BitPattern", "imask") for key in dmasks),
         ("PMASK_FILE_NAME", "PMask_Fatal_BitPattern", "pmask"),
     ):
         if getattr(keys, list_key) and getattr(keys, bits_key) is None:

@@ -6,14 +6,31 @@ import resource
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 _T = TypeVar("_T")
 
 
+_kept: list[list[str]] = []  # where lines are kept, innermost last
+
+
 def say(text: str = "") -> None:
     """Write a line of the log."""
     print(text, flush=True)
+    if _kept:
+        _kept[-1].append(text)
+
+
+@contextmanager
+def kept() -> Iterator[list[str]]:
+    """Keep the lines that are written meanwhile."""
+    lines: list[str] = []
+    _kept.append(lines)
+    try:
+        yield lines
+    finally:
+        _kept.remove(lines)
 
 
 def fail(text: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from pymopex.kit import driver, products, sheets
+from pymopex.kit import driver, legacy, products, sheets
 from pymopex.kit.sheets import Parameter, Sheet
 
 _WIDTH = 110
@@ -14,7 +14,8 @@ def task_help(task: str) -> str:
     """Give what ``mopex TASK --help`` prints."""
     sheet = sheets.sheet(task)
     lines = [f"{task}: {sheet.title}", "", *textwrap.wrap(sheet.purpose + ".", _WIDTH), ""]
-    lines += [f"usage: mopex {task} NAMELIST [KEY=VALUE ...]", ""]
+    lines += [f"usage: mopex {task} NAMELIST [KEY=VALUE ...]"]
+    lines += [*(f"       {usage}" for usage in legacy.usages(task)), ""]
     lines += facts(sheet)
     if sheet.own:
         lines += ["", f"Parameters (&{sheet.block}):"]

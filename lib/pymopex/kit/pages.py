@@ -13,7 +13,7 @@ from importlib import resources
 from inspect import cleandoc
 from itertools import pairwise
 
-from pymopex.kit import driver, files, manual, products, sheets
+from pymopex.kit import driver, files, legacy, manual, products, sheets
 from pymopex.kit.sheets import Parameter
 
 _SECTION = re.compile(r"^([A-Z][A-Za-z ]*)\n-+\n", re.MULTILINE)
@@ -24,6 +24,7 @@ def write(folder: str) -> list[str]:
     pages = {f"{task}.md": task_page(task) for task in sheets.tasks()}
     pages |= {"pipelines.md": pipelines_page(), "tables.md": tables_page(), "masks.md": masks_page()}
     pages |= {"codes.md": codes_page(), "legacy.md": legacy_page(), "README.md": index_page()}
+    pages["coming_from_mopex.md"] = coming_page()
     for name, text in pages.items():
         files.write_text(os.path.join(folder, name), text)
     return [os.path.join(folder, name) for name in pages]
@@ -36,6 +37,7 @@ def index_page() -> str:
         "tables": "columns of all tables",
         "masks": "bits of the masks",
         "codes": "status of a fit, letters of the column deblend, exit status",
+        "coming_from_mopex": "what became of every command, flag, module, key and file of MOPEX",
         "legacy": "keys and blocks of legacy MOPEX that no module acts on",
     }
     return _page(
@@ -57,7 +59,9 @@ def task_page(task: str) -> str:
     return _page(
         task,
         f"{sheet.title}. {sheet.purpose}.",
-        f"    mopex {task} NAMELIST [KEY=VALUE ...]",
+        "\n".join(
+            f"    {usage}" for usage in (f"mopex {task} NAMELIST [KEY=VALUE ...]", *legacy.usages(task))
+        ),
         "\n".join(f"- {fact}" for fact in _facts(task)),
         *_titled("What it does", summary),
         *_titled("Notes", notes),
@@ -148,6 +152,8 @@ def tables_page() -> str:
 
     tables = {
         **columns.declared(),
+        "stamps": columns.STAMPS,
+        "stamps of a PRF": columns.FIT_STATISTICS,
         "true sources (simulation)": columns.TRUTH_SOURCES,
         "true offsets (simulation)": columns.TRUTH_OFFSETS,
     }
@@ -202,6 +208,116 @@ def legacy_page() -> str:
         "## Blocks",
         *_table(("block", "reason"), ((f"`&{name.upper()}`", text) for name, text in sorted(blocks.items()))),
     )
+
+
+def coming_page() -> str:
+    """Give the page for those who come from legacy MOPEX: commands, flags, modules, keys and products."""
+    return _page(
+        "Coming from MOPEX",
+        "Namelists, lists, tables and command lines of MOPEX are read as they are. Below stands what became of all "
+        "that MOPEX had: commands, flags, switches of modules, keys of namelists, files. A key that neither stands "
+        "here nor on the page of a module is refused, with the spelling that may be meant.",
+        *_legacy_commands(),
+        *_legacy_flags(),
+        "## Modules",
+        "By the switches that turn them on in a namelist.",
+        *_table(("switch", "block", "module", "pipelines"), _legacy_modules()),
+        "## Keys",
+        "The pages of the modules tell their defaults and ranges.",
+        *_legacy_keys(),
+        "## Files",
+        "`<base>` is the file name of a frame without its ending, `<list>` that of the list of frames, `<n>` the "
+        "number of a tile. Folders are named by their keys; their defaults are those of release 18. Namelists of "
+        "older releases set their own, such as `COMBINER_DIR = Combine/`.",
+        *_table(("file", "made by"), _legacy_products()),
+    )
+
+
+def _legacy_commands() -> list[str]:
+    rows = [
+        (f"`{name}.pl`", f"the same name, or `{name}.sh`: pipeline [{name}](pipelines.md)")
+        for name in sheets.PIPELINES
+        if name not in sheets.without_legacy("pipelines")
+    ]
+    rows += [
+        (f"`{name}`", f"the same name: [{tool.task}]({tool.task}.md)") for name, tool in legacy.TOOLS.items()
+    ]
+    rows += [(f"`{name}`", text) for name, text in sheets.legacy_section("scripts").items()]
+    return ["## Commands", *_table(("command", "what became of it"), sorted(rows))]
+
+
+def _legacy_flags() -> list[str]:
+    found: dict[tuple[str, str], list[str]] = {}
+    for name in sheets.PIPELINES:
+        if name not in sheets.without_legacy("pipelines"):
+            for flag, (key, text) in driver.flags_of(name).items():
+                found.setdefault((flag, key or text), []).append(f"{name}.pl")
+    for name, tool in legacy.TOOLS.items():
+        for flag, (key, _) in tool.flags.items():
+            found.setdefault((flag, key), []).append(name)
+    rows = [
+        (f"`-{flag}`", f"`{key}`" if " " not in key else key, ", ".join(names))
+        for (flag, key), names in found.items()
+    ]
+    return [
+        "## Flags",
+        "The value stands behind the flag or is glued to it: `-F FIF.tbl`, `-FFIF.tbl`.",
+        *_table(("flag", "key it sets, or meaning", "commands"), sorted(rows)),
+    ]
+
+
+def _legacy_modules() -> list[tuple[str, ...]]:
+    rows = []
+    for task in sheets.tasks():
+        sheet = sheets.sheet(task)
+        homes = [name for name in sheets.PIPELINES if task in driver.pipeline_tasks(name)]
+        if homes and task not in sheets.without_legacy("modules"):
+            block = f"`&{sheet.block}`" if sheet.block else ""
+            for trigger in sheet.triggers:
+                rows.append((f"`{trigger}`", block, f"[{task}]({task}.md)", ", ".join(homes)))
+    return sorted(rows)
+
+
+def _legacy_keys() -> list[str]:
+    parts = []
+    for block, names in sheets.legacy_keys().items():
+        title = "Without a block" if block == "globals" else f"&{block}"
+        rows = ((f"`{name}`", _what_became(block, name)) for name in names)
+        parts += [f"### {title}", *_table(("key", "what became of it"), rows)]
+    _, blocks = sheets.legacy()
+    quiet = [(f"`&{name.upper()}`", text or "passed over") for name, text in sorted(blocks.items())]
+    return parts + (["### Blocks that are passed over", *_table(("block", "why"), quiet)] if quiet else [])
+
+
+def _what_became(block: str, name: str) -> str:
+    """Tell what became of a key of a legacy namelist."""
+    homes = [sheets.common()] if block == "globals" else [
+        sheet for sheet in map(sheets.sheet, sheets.tasks()) if sheet.block == block
+    ]  # fmt: skip
+    for home in homes:
+        target = home.aliases.get(name.casefold(), name)
+        for parameter in home.own:
+            if parameter.name.casefold() == target.casefold():
+                other = (
+                    ""
+                    if target.casefold() == name.casefold()
+                    else f"another spelling of `{parameter.name}`: "
+                )
+                return other + _meaning(parameter)
+    keys, _ = sheets.legacy()
+    if name.casefold() in keys:
+        return f"not acted on{': ' if keys[name.casefold()] else ', and passed over in silence'}{keys[name.casefold()]}"
+    raise KeyError(f"{block}.{name}: the legacy key has no declaration")
+
+
+def _legacy_products() -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [
+        (f"`{name}`", f"[{task}]({task}.md)")
+        for task in sheets.tasks()
+        if task not in sheets.without_legacy("modules")
+        for name in products.made_by(task)
+    ]
+    return rows + [(f"`{name}`", text) for name, text in sheets.legacy_section("products").items()]
 
 
 def _parameters(title: str, chosen: Iterable[Parameter]) -> list[str]:

@@ -74,3 +74,65 @@ def _mark(axes: Any, table: Any) -> None:
     brightest = np.argsort(-table.column("flux"))[:_MARKED]
     x, y = table.column("x")[brightest] - 1, table.column("y")[brightest] - 1
     axes.scatter(x, y, s=14, facecolors="none", edgecolors="tab:orange", linewidths=0.5)
+
+
+def completeness_picture(table: dict[str, Any], stars: dict[str, Any], path: str) -> str:
+    """Draw completeness and reliability by flux and signal-to-noise ratio, and the flux errors; gives the path.
+
+    Parameters
+    ----------
+    table : dict
+        Columns of ``completeness.tbl``.
+    stars : dict
+        Columns of ``artificial_stars.tbl``.
+    path : str
+        PNG file to write.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, panels = plt.subplots(2, 2, figsize=(10, 7.5), layout="constrained")
+    for axes, by, label in zip(
+        panels[0], ("flux", "SNR"), ("flux [µJy]", "signal-to-noise ratio"), strict=True
+    ):
+        rows = np.array([kind == by for kind in table["by"]])
+        for name, colour, marker in (("completeness", "tab:blue", "o"), ("reliability", "tab:orange", "s")):
+            _rates(axes, {key: np.asarray(table[key])[rows] for key in table}, name, colour, marker)
+        axes.set(xscale="log", xlabel=label, ylabel="fraction", ylim=(-0.03, 1.05))
+        axes.legend(loc="lower right")
+    found = np.asarray(stars["found"]) > 0
+    flux, measured = (np.asarray(stars[name], float)[found] for name in ("flux", "flux_fit"))
+    errors, places = panels[1]
+    errors.plot(flux, 100 * (measured / flux - 1), ".", ms=4, color="tab:blue", alpha=0.5)
+    errors.axhline(0, color="black", lw=0.8)
+    errors.set(xscale="log", xlabel="flux [µJy]", ylabel="fitted over true flux - 1 [%]")
+    _show_most(errors, 100 * (measured / flux - 1))
+    east, north = (1000 * np.asarray(stars[name], float)[found] for name in ("east", "north"))
+    for values, axis, colour in ((east, "east", "tab:blue"), (north, "north", "tab:orange")):
+        places.plot(flux, values, ".", ms=4, color=colour, alpha=0.5, label=axis)
+    places.axhline(0, color="black", lw=0.8)
+    places.set(xscale="log", xlabel="flux [µJy]", ylabel="fitted minus true position [mas]")
+    places.legend(loc="upper right")
+    _show_most(places, np.concatenate([east, north]))
+    with whole(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
+    plt.close(figure)
+    return path
+
+
+def _rates(axes: Any, rows: dict[str, np.ndarray], name: str, colour: str, marker: str) -> None:
+    """Plot rates in the middles of their bins, with their intervals."""
+    at, rate = np.sqrt(rows["low"] * rows["high"]), rows[name]
+    known = np.isfinite(rate)
+    below, above = rate - rows[f"{name}_low"], rows[f"{name}_high"] - rate
+    bars = np.maximum(np.stack([below, above]), 0)[:, known]
+    axes.errorbar(at[known], rate[known], bars, fmt=f"{marker}-", ms=5, color=colour, capsize=2, label=name)
+
+
+def _show_most(axes: Any, values: np.ndarray) -> None:
+    """Let the axis hold all but a fiftieth of the values."""
+    if values.size:
+        limit = max(float(np.percentile(np.abs(values), 98)) * 1.2, 1e-6)
+        axes.set_ylim(-limit, limit)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from pymopex.kit.errors import InputError
-from pymopex.kit.files import calibration_file, whole
+from pymopex.kit.files import calibration_file, remembered, whole
 from pymopex.kit.images import read_header, read_image
 
 if TYPE_CHECKING:
@@ -164,7 +163,7 @@ def _central(table: Any, index: int) -> float:
     return float(value[0])
 
 
-@lru_cache(maxsize=2)
+@remembered(maxsize=2)
 def load_table(path: str) -> tuple[PRFTable, PRFMap | PRFGrid, np.ndarray]:
     """Read a saved table: the table, what serves which place of the array (`mix_at`), and the central values."""
     import numpy as np

@@ -16,12 +16,27 @@ from typing import Any
 
 from pymopex.kit.errors import TaskFailed
 
-PIPELINES = ("overlap", "mosaic", "apex", "apex_user_list", "apex_1frame", "apex_user_list_1frame", "apex_qa")
+PIPELINES = (
+    "flatfield",
+    "hdr_mask",
+    "pointingrefine",
+    "artifacts",
+    "overlap",
+    "mosaic",
+    "apex",
+    "apex_user_list",
+    "apex_1frame",
+    "apex_user_list_1frame",
+    "apex_qa",
+    "prf_estimate",
+)
 """All pipelines; in a flow, one gets the products of those before it in this order."""
 FLOW = ("overlap", "mosaic", "apex", "apex_qa")
 """From frames to a catalogue and a residual mosaic."""
 SINGLE = ("apex_1frame", "apex_user_list_1frame")
 """Pipelines that work on one image."""
+EITHER = ("prf_estimate",)
+"""Pipelines that work on one image or on a list of frames, whichever is given."""
 USER_LIST = ("apex_user_list", "apex_user_list_1frame")
 """Pipelines that get their positions from a list, in place of a detection."""
 _NUMBER = {"integer": "integer", "float": "number"}
@@ -92,6 +107,7 @@ class Sheet:
     always: bool = False
     unless: tuple[str, ...] = ()
     with_block: bool = False
+    tool: bool = False
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -150,6 +166,7 @@ def sheet(task: str) -> Sheet:
         always=about.get("always", "no") == "yes",
         unless=_split(about.get("unless", "")),
         with_block=about.get("with_block", "no") == "yes",
+        tool=about.get("tool", "no") == "yes",
     )
 
 
@@ -183,6 +200,24 @@ def legacy() -> tuple[dict[str, str], dict[str, str]]:
     spec = _spec("legacy")
     fold = lambda section: {k.casefold(): v for k, v in spec[section].items()}  # noqa: E731
     return fold("keys"), fold("blocks")
+
+
+@cache
+def legacy_keys() -> dict[str, tuple[str, ...]]:
+    """Keys that namelists of legacy MOPEX hold, by block; those without a block under ``globals``."""
+    return {block: _split(names) for block, names in _spec("legacy")["known"].items()}
+
+
+@cache
+def legacy_section(name: str) -> dict[str, str]:
+    """Give what became of legacy commands (``scripts``) or files (``products``), by name."""
+    return dict(_spec("legacy")[name])
+
+
+@cache
+def without_legacy(what: str) -> tuple[str, ...]:
+    """Give the ``pipelines``, or ``modules``, that legacy MOPEX did not have."""
+    return _split(_spec("legacy")["new"][what])
 
 
 def _spec(name: str):

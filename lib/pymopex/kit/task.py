@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,9 @@ from pymopex.kit.products import PRODUCTS, template
 
 if TYPE_CHECKING:
     from pymopex.geometry import FiducialFrame
+
+
+_LINES = 200  # of the log of a task that its record keeps, at most
 
 
 class Run:
@@ -72,7 +76,8 @@ class Run:
     @property
     def single(self) -> bool:
         """Whether the pipeline works on one image."""
-        return self.pipeline in sheets.SINGLE
+        either = self.pipeline in sheets.EITHER and not self.globals.IMAGE_STACK_FILE_NAME
+        return either or self.pipeline in sheets.SINGLE
 
     @property
     def user_list(self) -> bool:
@@ -146,7 +151,9 @@ class Run:
             from pymopex.kit.inputs import frame_files, one_frame
 
             self._frames = (
-                one_frame(self.globals) if self.single else frame_files(self.globals, skip=self.skipped)
+                one_frame(self.globals, either=self.pipeline in sheets.EITHER)
+                if self.single
+                else frame_files(self.globals, skip=self.skipped)
             )
             self._changed.clear()
         before = stages.stages_before(self)
@@ -227,10 +234,24 @@ class Run:
         self.task, self.made = task, []
         started = time.monotonic()
         os.makedirs(self.globals.OUTPUT_DIR, exist_ok=True)
-        import_module(f"pymopex.tasks.{task}").run(self)
+        with log.kept() as lines:
+            try:
+                import_module(f"pymopex.tasks.{task}").run(self)
+            except InputError:
+                raise
+            except BaseException as problem:
+                with suppress(OSError):  # the disk may be what failed
+                    reason = str(problem) or type(problem).__name__
+                    self._record(task, time.monotonic() - started, f"failed: {reason}", lines)
+                raise
+        seconds = time.monotonic() - started
+        self._record(task, seconds, "done", lines)
         self.pending.discard(task)
         self._changed.clear()
-        seconds = time.monotonic() - started
+        self.note(f"made {len(self.made)} files in {seconds:.1f} s, peak memory {log.peak_memory():.0f} MB")
+
+    def _record(self, task: str, seconds: float, status: str, lines: list[str]) -> None:
+        """Add to ``provenance.json`` what a task did."""
         provenance.record(
             self.path("provenance"),
             task,
@@ -240,5 +261,6 @@ class Run:
             namelist=self.settings.namelist.path,
             seconds=round(seconds, 3),
             megabytes=round(log.peak_memory()),
+            status=status,
+            log=[text.strip() for text in lines[:_LINES]],
         )
-        self.note(f"made {len(self.made)} files in {seconds:.1f} s, peak memory {log.peak_memory():.0f} MB")

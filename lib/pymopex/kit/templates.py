@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -11,6 +14,10 @@ from pymopex.kit.errors import InputError, suggestion
 from pymopex.kit.namelist import METADATA
 
 _TITLES = {
+    "flatfield": "Flat field from the frames themselves",
+    "hdr_mask": "Saturated pixels of long frames, by the short ones",
+    "pointingrefine": "Refined pointing",
+    "artifacts": "Artifacts",
     "overlap": "Overlap",
     "mosaic": "Mosaic",
     "apex": "APEX multiframe",
@@ -19,6 +26,7 @@ _TITLES = {
     "apex_user_list_1frame": "APEX on one image at the positions of a list",
     "apex_qa": "APEX QA multiframe",
     "apex_qa_1frame": "APEX QA on one image",
+    "prf_estimate": "PRF Estimate",
 }
 
 
@@ -37,15 +45,20 @@ def make(pipeline: str, instrument: str = "I1") -> str:
     if instrument not in known:
         raise InputError(f"{instrument}: no such instrument; known are {', '.join(known)}")
     about, special = table[pipeline], known[instrument]
+    if (pipeline, instrument) not in every():
+        raise InputError(
+            f"{pipeline}: not for {special['name']}; for {', '.join(sheets._split(about['only']))}"
+        )
     home = about.get("pipeline", pipeline)
-    tasks = [
-        task for task in driver.pipeline_tasks(home) if task not in sheets._split(about.get("without", ""))
-    ]
+    without = [name for part in (about, special) for name in sheets._split(part.get("without", ""))]
+    tasks = [task for task in driver.pipeline_tasks(home) if task not in without]
     lines = [f"# {_TITLES[pipeline]}, {special['name']}\n", f"{METADATA}Flow={about['flow']}\n", "\n"]
     lines += ["###### Modules ######\n", *_triggers(tasks, about), "\n", "###### Files and settings ######\n"]
-    lines += [_key(name, about, special, home) for name in sheets._split(about["keys"])]
+    lines += [
+        _key(name, about, special, home) for name in sheets._split(about["keys"]) if name not in without
+    ]
     lines += ["\n", "###### Parameters of the modules ######\n"]
-    for block in _blocks(tasks, about, home):
+    for block in _blocks(tasks, (about, special, special.get(pipeline, {})), home):
         lines += [*block, "\n"]
     return "".join(lines) + "#END\n"
 
@@ -55,17 +68,30 @@ def file_name(pipeline: str, instrument: str = "I1") -> str:
     return f"{pipeline}_{instrument}.nl"
 
 
+def listing() -> list[str]:
+    """Give what ``mopex new`` tells: the names of all templates, as a table of pipelines and instruments."""
+    instruments = _table()["instruments"]
+    lines = [
+        "mopex new PIPELINE|flow [INSTRUMENT], or mopex new 'TITLE, INSTRUMENT', such as 'Mosaic, IRAC ch1'",
+        "",
+    ]
+    lines += [f"  {pipeline:24s}{title}" for pipeline, title in _TITLES.items()]
+    lines += [f"  {'flow':24s}the four of the recipe: {', '.join(sheets.FLOW)}", ""]
+    return [*lines, *(f"  {key:24s}{about['name']}" for key, about in instruments.items())]
+
+
 def write(words: list[str]) -> list[str]:
-    """Write templates into the working directory: ``mopex new PIPELINE|flow [INSTRUMENT]``.
+    """Write templates into the working directory: ``mopex new PIPELINE|flow [INSTRUMENT]``, or by the title.
 
     Raises
     ------
     InputError
         If a name is not known, or a file is there already.
     """
+    words = _by_title(words[0]) if len(words) == 1 and "," in words[0] else words
     if not words or len(words) > 2:
         raise InputError(
-            f"new: write 'mopex new {'|'.join(_TITLES)}|flow [instrument]', e.g. mopex new flow I1"
+            "new: write 'mopex new PIPELINE [INSTRUMENT]'; 'mopex new' alone tells what there is"
         )
     pipelines = sheets.FLOW if words[0] == "flow" else (words[0],)
     instrument = words[1] if len(words) > 1 else "I1"
@@ -78,6 +104,46 @@ def write(words: list[str]) -> list[str]:
     return list(texts)
 
 
+def _by_title(text: str) -> list[str]:
+    """Give pipeline and instrument of a title such as ``Mosaic, IRAC ch1``."""
+    title, _, name = (part.strip() for part in text.partition(","))
+    titles = {_plain(words): key for key in _TITLES for words in (key, _TITLES[key])} | {"apexqa": "apex_qa"}
+    names = {_plain(about["name"]): key for key, about in _table()["instruments"].items()}
+    for given, known, what in ((title, titles, "pipeline"), (name, names, "instrument")):
+        if _plain(given) not in known:
+            raise InputError(f"new: {given}: no such {what}; 'mopex new' alone tells what there is")
+    return [titles[_plain(title)], names[_plain(name)]]
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", text.casefold().replace("micron", ""))
+
+
+def every() -> list[tuple[str, str]]:
+    """Give pipeline and instrument of all templates."""
+    table = _table()
+    return [
+        (pipeline, key)
+        for pipeline in _TITLES
+        for key in table["instruments"]
+        if key in (sheets._split(table[pipeline].get("only", "")) or table["instruments"])
+    ]
+
+
+def texts() -> dict[str, str]:
+    """Give all templates by their file names."""
+    return {file_name(pipeline, key): make(pipeline, key) for pipeline, key in every()}
+
+
+def write_all(folder: str) -> list[str]:
+    """Write every template into a folder, over those that are there: ``python -m pymopex.kit.templates par``."""
+    names = every()
+    for pipeline, key in names:
+        files.write_text(os.path.join(folder, file_name(pipeline, key)), make(pipeline, key))
+    return [file_name(pipeline, key) for pipeline, key in names]
+
+
+@cache
 def _table() -> Any:
     from configobj import ConfigObj
 
@@ -99,11 +165,16 @@ def _key(name: str, about: Any, special: Any, pipeline: str) -> str:
     return f"{assignment:44s} # {unit}{parameter.meaning}\n"
 
 
-def _blocks(tasks: list[str], about: Any, pipeline: str) -> list[list[str]]:
+def _blocks(tasks: list[str], layers: tuple[Any, ...], pipeline: str) -> list[list[str]]:
+    """Give the blocks of the tasks; the values of later layers go before those of earlier ones."""
     blocks = []
     for task in tasks:
         sheet = sheets.sheet(task)
         if sheet.block:
-            values = {k.casefold(): v for k, v in about.get(sheet.block, {}).items()}
+            values = {k.casefold(): v for layer in layers for k, v in layer.get(sheet.block, {}).items()}
             blocks.append(manual.block_lines(sheet, values, pipeline))
     return blocks
+
+
+if __name__ == "__main__":
+    print("\n".join(write_all(sys.argv[1])))

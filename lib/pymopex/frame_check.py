@@ -1,0 +1,198 @@
+"""Outliers in the pixels of a frame itself: the frame against what the others show, projected back on its grid.
+
+References
+----------
+Fruchter & Hook 2002, PASP 114, 144, section 6: comparison with the median image on the grid of the frame, a
+tolerance for the gradient, and a lower cut beside hits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import binary_dilation
+
+from pymopex.geometry import FrameMap
+from pymopex.interpolation import Interpolation, back_project, interpolate
+
+_HALF = 0.5  # part of a frame pixel that must be known, or lie on a source
+_ENOUGH = 4.0  # frames from which the tolerance is as given
+_TURNS = 2  # of the deconvolution
+_ROBUST = 1.4826  # sigma of a normal distribution over its median absolute deviation
+_NEIGHBOURS = np.ones((3, 3), bool)
+
+
+@dataclass(frozen=True)
+class FrameCheck:
+    """Cuts of the comparison on the grid of the frame.
+
+    Parameters
+    ----------
+    threshold : float
+        Deviation of an outlier; 0: no comparison. [sigma]
+    grow : float
+        Deviation above which a pixel beside an outlier is one too; 0: none is. [sigma]
+    tolerance : float
+        Fraction of the local gradient that frames may differ by, where there are four and more.
+    refine_thresh : float
+        Cut inside real sources, where it is higher than `threshold`; 0: the same. [sigma]
+    """
+
+    threshold: float = 0.0
+    grow: float = 3.0
+    tolerance: float = 0.15
+    refine_thresh: float = 0.0
+
+
+def expected_frame(centre: np.ndarray, frame_map: FrameMap, *, surface_brightness: bool = True) -> np.ndarray:
+    """Project a mosaic back on a frame, as sharp as the frame is.
+
+    Parameters
+    ----------
+    centre : ndarray, shape frame_map.box.shape
+        What the frames show at the pixels of the mosaic [unit of the mosaic]; NaN = unknown.
+    frame_map : FrameMap
+        Place of the frame on the mosaic.
+    surface_brightness : bool
+        False for counts, of which a mosaic pixel has those of its part of a frame pixel.
+
+    Returns
+    -------
+    ndarray, shape frame_map.shape
+        Expected values [unit of the frame]; NaN where less than half of a pixel is known.
+
+    Notes
+    -----
+    Interpolation blurs, and so does the way back. What another turn of both takes from the image is put back,
+    twice (van Cittert's deconvolution).
+    """
+    how = Interpolation()
+    if not surface_brightness:
+        ones = np.ones(frame_map.shape, np.float32)
+        centre = centre / interpolate(ones, None, None, frame_map, how, surface_brightness=False).data
+    blurred = _blot(centre, frame_map)
+    sharp = blurred
+    for _ in range(_TURNS):
+        again = interpolate(sharp.astype(np.float32), None, None, frame_map, how).data
+        missed = blurred - _blot(again, frame_map)
+        sharp = np.where(np.isfinite(missed), sharp + missed, sharp)
+    return sharp
+
+
+def _blot(image: np.ndarray, frame_map: FrameMap) -> np.ndarray:
+    known = np.isfinite(image)
+    total = back_project(np.where(known, image, 0.0), frame_map)
+    area = back_project(known, frame_map)
+    return np.where(area > _HALF, total / np.maximum(area, _HALF), np.nan)
+
+
+def frame_deviation(
+    data: np.ndarray, sigma: np.ndarray | None, expected: np.ndarray, tolerance: float | np.ndarray
+) -> np.ndarray:
+    """Deviation of a frame from what is expected, in units of its noise.
+
+    Parameters
+    ----------
+    data, expected : ndarray, shape (ny, nx)
+        Values of the frame, NaN = no data, and expected ones.
+    sigma : ndarray, shape (ny, nx), or None
+        1-sigma uncertainties.
+    tolerance : float or ndarray of that shape
+        Fraction of the steepest step to a neighbour that is added in quadrature.
+
+    Returns
+    -------
+    ndarray, shape (ny, nx)
+        Deviations [sigma]; 0 where nothing is known.
+
+    Notes
+    -----
+    A constant by which the whole frame differs is no deviation: the median difference is taken off.
+    Uncertainties that are too small for the frame's own scatter about the expectation are raised to it; without
+    any, it takes their place.
+    """
+    difference = data - expected
+    known = np.isfinite(difference)
+    if not known.any():
+        return np.zeros(data.shape)
+    difference = difference - float(np.median(difference[known]))
+    noise = np.ones(data.shape) if sigma is None else np.where(sigma > 0, sigma, np.nan)
+    ratio = (difference / noise)[known]
+    ratio = ratio[np.isfinite(ratio)]
+    width = _ROBUST * float(np.median(np.abs(ratio - np.median(ratio)))) if ratio.size else 1.0
+    scale = np.hypot(noise * (width if sigma is None else max(width, 1.0)), tolerance * _steepest(expected))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.nan_to_num(difference / scale, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def tolerance_at(coverage: np.ndarray, frame_map: FrameMap, tolerance: float) -> np.ndarray:
+    """Tolerance for the gradient at each pixel of a frame.
+
+    Parameters
+    ----------
+    coverage : ndarray, shape frame_map.box.shape
+        Coverage of the mosaic; NaN or 0 = none.
+    frame_map : FrameMap
+        Place of the frame on the mosaic.
+    tolerance : float
+        Where there are four frames and more.
+
+    Returns
+    -------
+    ndarray, shape frame_map.shape
+        The tolerance times four over the number of frames where these are fewer.
+
+    Notes
+    -----
+    The expected core of a star is made of the few phases in which frames see it; with two, it is of one frame.
+    """
+    seen = np.nan_to_num(_blot(np.where(coverage > 0, coverage, np.nan), frame_map))
+    return tolerance * np.maximum(1.0, _ENOUGH / np.maximum(seen, 2.0))
+
+
+def _steepest(image: np.ndarray) -> np.ndarray:
+    """Largest step from each pixel to one of its four neighbours."""
+    out = np.zeros(image.shape)
+    for axis in (0, 1):
+        step = np.nan_to_num(np.abs(np.diff(image, axis=axis)))
+        for part in (np.s_[:-1], np.s_[1:]):
+            side = np.moveaxis(out, axis, 0)[part]
+            np.maximum(side, np.moveaxis(step, axis, 0), out=side)
+    return out
+
+
+def frame_flags(
+    deviation: np.ndarray, found: np.ndarray, sources: np.ndarray | None, how: FrameCheck
+) -> np.ndarray:
+    """Outliers among the pixels of a frame.
+
+    Parameters
+    ----------
+    deviation : ndarray, shape (ny, nx)
+        From `frame_deviation` [sigma].
+    found : bool ndarray, shape (ny, nx)
+        Outliers that other methods found; their neighbours are looked at too.
+    sources : bool ndarray, shape (ny, nx), or None
+        Pixels of real sources.
+    how : FrameCheck
+        Cuts.
+
+    Returns
+    -------
+    bool ndarray, shape (ny, nx)
+        Pixels beyond the threshold on either side, and those above `grow` that touch an outlier.
+    """
+    cut = np.full(deviation.shape, how.threshold)
+    if sources is not None and how.refine_thresh > how.threshold:
+        cut[sources] = how.refine_thresh
+    flags = np.abs(deviation) > cut
+    if how.grow <= 0:
+        return flags
+    beside = binary_dilation(flags | found, _NEIGHBOURS)
+    return flags | (beside & (deviation > np.minimum(how.grow, cut)) & (cut == how.threshold))
+
+
+def on_frame(flagged: np.ndarray, frame_map: FrameMap) -> np.ndarray:
+    """Give the pixels of a frame of which flagged mosaic pixels cover more than half."""
+    return back_project(flagged, frame_map) > _HALF

@@ -1,0 +1,159 @@
+"""The outlier mask of a frame: a job that Mosaic RMask runs for each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pymopex.kit.images import (
+    FatalBits,
+    Frame,
+    FrameFiles,
+    Stamp,
+    read_frame,
+    read_header,
+    read_image,
+    read_section,
+    write_image,
+)
+from pymopex.kit.layers import Layer, frame_map, read_mosaic_part
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pymopex.core_losses import Losses
+    from pymopex.frame_check import FrameCheck
+    from pymopex.geometry import Box, FiducialFrame, FrameMap
+    from pymopex.kit.task import Run
+    from pymopex.rmask import RMaskParams
+
+
+@dataclass(frozen=True)
+class RMaskJob:
+    """One frame: its files and maps (empty names: not used), the cuts, and the name of its mask.
+
+    `tiles` have what the others show (their third plane) where the frame is compared with that, and
+    `peaks` the places of bright sources on the mosaic, from 0.
+    """
+
+    files: FrameFiles
+    layer: Layer | None
+    covg_map: str
+    temporal: str
+    dual: str
+    box: str
+    sources: str
+    grid: FiducialFrame
+    refined: bool
+    radhit_bit: int
+    how: RMaskParams
+    target: str
+    stamp: Stamp
+    bits: FatalBits
+    check: FrameCheck
+    tiles: list[tuple[Box, str]]
+    peaks: tuple[np.ndarray, np.ndarray]
+
+
+def mask_frame(job: RMaskJob) -> tuple[tuple[int, ...], Losses]:
+    """Write the mask; gives the numbers of all pixels, of those of each bit, and of any, and what cores lose."""
+    import numpy as np
+
+    from pymopex.core_losses import Losses
+    from pymopex.rmask import BOX, TEMPORAL, compose_rmask
+
+    header = read_header(job.files.image)
+    shape = (header["NAXIS2"], header["NAXIS1"])
+    radhit = None
+    if job.files.dmask:
+        radhit = (read_image(job.files.dmask)[0].astype(np.int64) >> job.radhit_bit) & 1 > 0
+    fractions: tuple[Any, Any, Any] = _fractions(job) if job.layer is not None else (None, None, None)
+    mask = compose_rmask(radhit, *fractions, job.how.rm_thresh, shape=shape)
+    lost = Losses()
+    if job.layer is not None and job.tiles:
+        frame, placed = read_frame(job.files, job.bits), frame_map(job.files, job.grid, job.refined)
+        assert placed is not None
+        if job.check.threshold > 0:
+            mask[_checked(job, frame, placed, mask > 0)] |= TEMPORAL if job.temporal else BOX
+        lost = _losses(job, frame, placed, mask > 0)
+    if job.files.rmask:
+        mask |= read_image(job.files.rmask)[0].astype(mask.dtype)  # left out by the second pass too
+    write_image(job.target, mask, header, job.stamp, (job.files.image,))
+    bits = [int(np.count_nonzero(mask & (1 << bit))) for bit in range(4)]
+    return (mask.size, *bits, int(np.count_nonzero(mask))), lost
+
+
+def _fractions(job: RMaskJob) -> tuple[Any, Any, Any]:
+    """Project the outliers of each method back onto the frame: covered fraction of each frame pixel."""
+    from pymopex.interpolation import back_project
+    from pymopex.rmask import box_flags, dual_flags, temporal_flags
+
+    assert job.layer is not None
+    coverage = read_section(job.covg_map, *job.layer.box.slices)
+    sources = read_image(job.sources)[0] > 0 if job.sources else None
+    placed = frame_map(job.files, job.grid, job.refined)
+    assert placed is not None
+    maps = {path: read_image(path)[0] for path in (job.temporal, job.dual, job.box) if path}
+    deviation = _largest([maps[path] for path in (job.temporal, job.box) if path])
+    flags = (
+        (job.temporal, lambda image: temporal_flags(image, coverage, sources, job.how)),
+        (job.dual, lambda image: dual_flags(image, coverage, job.how, deviation)),
+        (job.box, lambda image: box_flags(image, coverage, sources, job.how)),
+    )
+    temporal, dual, box = (back_project(flag(maps[path]), placed) if path else None for path, flag in flags)
+    return temporal, dual, box
+
+
+def _checked(job: RMaskJob, frame: Frame, placed: FrameMap, found: np.ndarray) -> np.ndarray:
+    """Compare the pixels of the frame with what the others show there; gives those that deviate."""
+    from pymopex.frame_check import expected_frame, frame_deviation, frame_flags, on_frame, tolerance_at
+    from pymopex.kit.interpolate import is_surface_brightness
+
+    centre = read_mosaic_part(job.tiles, placed.box, 2)
+    surface = is_surface_brightness(frame.header.get("BUNIT", ""))
+    expected = expected_frame(centre, placed, surface_brightness=surface)
+    tolerance = tolerance_at(read_section(job.covg_map, *placed.box.slices), placed, job.check.tolerance)
+    deviation = frame_deviation(frame.data, frame.sigma, expected, tolerance)
+    sources = on_frame(read_image(job.sources)[0] > 0, placed) if job.sources else None
+    return frame_flags(deviation, found, sources, job.check) & ~frame.bad
+
+
+def _losses(job: RMaskJob, frame: Frame, placed: FrameMap, rejected: np.ndarray) -> Losses:
+    import numpy as np
+
+    from pymopex.core_losses import Losses, losses, near
+
+    x, y = placed.to_frame.points(*job.peaks)
+    on = np.isfinite(x) & np.isfinite(y)
+    found = losses(rejected, ~frame.bad, near(x[on], y[on], frame.data.shape))
+    return found if job.peaks[0].size else Losses()
+
+
+def _largest(deviations: list) -> Any:
+    """Give the larger deviation of the methods that ran, None if none did."""
+    import numpy as np
+
+    if not deviations:
+        return None
+    return np.fmax(*deviations) if len(deviations) == 2 else deviations[0]
+
+
+def find_peaks(run: Run, tiles: list, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Find the brightest peaks of what at least two frames show: 0-based x and y on the mosaic."""
+    import numpy as np
+
+    found = run.map(_peaks, [(box, path, number) for box, path in tiles], "tiles") if number else []
+    x, y, value = np.concatenate(found, axis=1) if found else np.zeros((3, 0))
+    order = np.argsort(-value, kind="stable")[:number]
+    return x[order], y[order]
+
+
+def _peaks(job: Any) -> np.ndarray:
+    import numpy as np
+
+    from pymopex.core_losses import brightest_peaks
+
+    box, path, number = job
+    image = read_mosaic_part([(box, path)], box, 2)
+    x, y, value = brightest_peaks(image, number)
+    return np.stack([x + box.x0, y + box.y0, value])
