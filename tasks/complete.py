@@ -185,14 +185,14 @@ def _stars(run: Run, random: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         at = draw_places(
             random,
             p.N_Stars,
-            coverage >= p.Minimum_Coverage,
+            coverage >= p.Least_Coverage,
             p.Min_Separation / pixel,
             avoid,
             p.Avoid_Radius / pixel,
         )
     except ValueError as problem:
         raise InputError(
-            f"{run.path('mosaic_cov')}: {problem}; take a smaller COMPLETE.N_Stars, Min_Separation, Minimum_Coverage "
+            f"{run.path('mosaic_cov')}: {problem}; take a smaller COMPLETE.N_Stars, Min_Separation, Least_Coverage "
             "or Avoid_Radius"
         ) from None
     ra, dec = grid.to_sky(at[:, 0] + 1, at[:, 1] + 1)

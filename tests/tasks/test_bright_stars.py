@@ -99,7 +99,7 @@ def test_source_in_the_wing_of_a_bright_one_is_dropped(monkeypatch):
     notes = []
     run = SimpleNamespace(params=SimpleNamespace(Wing_Tolerance=0.02), note=notes.append)
     sources = _Sources(
-        np.arange(5), np.full(5, 10.0), *[dec.copy() for _ in range(3)], flux, *[np.arange(5)] * 3
+        np.arange(5), np.full(5, 10.0), *[dec.copy() for _ in range(3)], flux, *[np.arange(5)] * 4
     )
     bright_stars.drop_in_wings(run, sources, "", 1.2)
     assert sources.detid.tolist() == [0, 2, 3, 4]
@@ -114,7 +114,7 @@ def test_detections_on_the_ring_of_a_masked_core_are_one():
     ra, dec = 10 + at[:, 0] / 3600, at[:, 1] / 3600
     group = np.array([0, 0, 0, 0, 1])
     size, nothing = np.full((5, 2), 7), np.zeros(5)
-    sources = _Sources(np.arange(5), ra, dec, ra.copy(), dec.copy(), nothing, group, size, nothing > 0)
+    sources = _Sources(np.arange(5), ra, dec, ra.copy(), dec.copy(), nothing, group, size, *[nothing > 0] * 2)
     fits = [
         SimpleFit(np.array([0, 1, 2, 3]), np.array([1.7, 0.0, 0.0, 0.0])),
         SimpleFit(np.array([4]), np.array([1.7])),

@@ -15,7 +15,7 @@ from pymopex.kit.namelist import read as read_namelist
 BRIGHT = 400.0  # uJy, about 200 sigma
 FLUX_TOLERANCE = 0.02  # of the flux of the bright artificial stars, median
 PLACE_TOLERANCE = 0.03  # arcsec, median
-WORDS = ("Fluxes=8,400", "N_Stars=14", "N_Runs=1", "Min_Separation=7", "Minimum_Coverage=3", "Seed=3")
+WORDS = ("Fluxes=8,400", "N_Stars=14", "N_Runs=1", "Min_Separation=7", "Least_Coverage=3", "Seed=3")
 
 
 def sums(folder):

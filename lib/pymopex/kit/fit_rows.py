@@ -155,7 +155,7 @@ def _pixel_errors(grid: Any, data: dict[str, Any], rows: list[dict[str, Any]]) -
 
 def _noise_correlation(run: Run) -> float:
     """Give the factor for the noise that neighbouring pixels of a mosaic share; 1 in the fit of frames."""
-    return float(getattr(run.params, "Noise_Correlation", 1.0)) if run.single else 1.0
+    return float(run.params.Noise_Correlation) if run.single else 1.0
 
 
 def _noise_maps(run: Run) -> list:
