@@ -29,6 +29,7 @@ _FIELDS = {
     "n_edge": "N_Edge",
 }
 _SEARCHED = {"0": "tile_minback", "1": "tile_psp", "2": "tile_filtered"}
+_IMAGES = ("tile_detected", "tile_levels", "tile_peaks")
 _MARGIN = 64  # pixels round a tile that are read besides, so that a source on its border is whole
 
 
@@ -49,6 +50,7 @@ class _Job:
     how: DetectionParams
     source: str
     target: str
+    images: tuple[str, ...]
     stamp: Stamp
 
 
@@ -89,7 +91,7 @@ def run(run: Run) -> None:
     if run.params.Output_Type == "centroids_and_pixels_output":
         path = run.path("complete", list=run.params.Complete_Table_Out_Filename)
         write_table_whole(run, path, columns.PIXELS, _pixels(found, merged))
-    run.keep(*(job.target for job in jobs))
+    run.keep(*(path for job in jobs for path in (job.target, *job.images)))
     run.note(f"{len(rows['srcid'])} sources on {len(tiles)} {'image' if run.single else 'tiles'}")
 
 
@@ -130,6 +132,7 @@ def _job(run: Run, tile: Searched, tiles: list[Searched]) -> _Job:
         how,
         run.path(searched, tile=tile.number),
         run.path("tile_detect_map", tile=tile.number),
+        tuple(run.path(name, tile=tile.number) for name in _IMAGES if p.Detection_Images),
         run.stamp(),
     )
 
@@ -167,14 +170,31 @@ def _detect(job: _Job) -> dict[str, Any]:
     if job.measure_noise:
         noise = np.full(image.shape, np.nan) if bad.all() else faint_side_noise(image, bad)
     found = detect(image, bad, job.how, coverage=coverage, noise=noise, brightness=brightness)
-    own = area.cut(found.labels).astype("i4")
-    write_image(job.target, own, read_header(job.source), job.stamp, (job.source,))
+    header = read_header(job.source)
+    write_image(job.target, area.cut(found.labels).astype("i4"), header, job.stamp, (job.source,))
+    if job.images:
+        for path, pixels in zip(job.images, _images(found, brightness), strict=True):
+            write_image(path, area.cut(pixels), header, job.stamp, (job.source,))
     x0, y0 = area.area.x0, area.area.y0
     table = {"x": found.x + x0, "y": found.y + y0, "flux": found.flux, "blend_id": found.blend_id}
     if job.with_pixels:
         y, x = np.nonzero(found.labels)
         table |= {"label": found.labels[y, x], "px": x + x0, "py": y + y0, "value": brightness[y, x]}
     return table
+
+
+def _images(found: Any, brightness: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Give the brightness of the detected pixels, their levels, and the brightness at the peak of each source."""
+    import numpy as np
+    from scipy.ndimage import maximum_position
+
+    detected = np.where(found.labels > 0, brightness, 0).astype("f4")
+    peaks = np.zeros_like(detected)
+    if len(found):
+        place = maximum_position(brightness, found.labels, np.arange(1, len(found) + 1))
+        at = tuple(np.array(place, dtype=int).T)
+        peaks[at] = brightness[at]
+    return detected, found.levels.astype("i2"), peaks
 
 
 def _merge(tiles: list[Searched], found: list[dict[str, Any]]) -> Merged:

@@ -19,6 +19,9 @@ from pymopex.interpolation import Interpolation, back_project, interpolate
 _HALF = 0.5  # part of a frame pixel that must be known, or lie on a source
 _ENOUGH = 4.0  # frames from which the tolerance is as given
 _TURNS = 2  # of the deconvolution
+_STEEP = 4.5  # sigma of the tolerance at a pixel that tells how well the frames agree on gradients
+_TELLING = 50  # of these, at least
+_SPREADS = 3.5  # of their deviations, which the tolerance holds at least
 _ROBUST = 1.4826  # sigma of a normal distribution over its median absolute deviation
 _NEIGHBOURS = np.ones((3, 3), bool)
 
@@ -110,7 +113,9 @@ def frame_deviation(
     -----
     A constant by which the whole frame differs is no deviation: the median difference is taken off.
     Uncertainties that are too small for the frame's own scatter about the expectation are raised to it; without
-    any, it takes their place.
+    any, it takes their place. The tolerance is raised likewise, to 3.5 times the scatter of the frame where the
+    gradients are much larger than the noise: pointing errors and the response within pixels are not the same in all
+    cameras.
     """
     difference = data - expected
     known = np.isfinite(difference)
@@ -121,9 +126,22 @@ def frame_deviation(
     ratio = (difference / noise)[known]
     ratio = ratio[np.isfinite(ratio)]
     width = _ROBUST * float(np.median(np.abs(ratio - np.median(ratio)))) if ratio.size else 1.0
-    scale = np.hypot(noise * (width if sigma is None else max(width, 1.0)), tolerance * _steepest(expected))
+    noise = noise * (width if sigma is None else max(width, 1.0))
+    allowed = tolerance * _steepest(expected)
+    allowed = allowed * _disagreement(difference, allowed, noise)
+    scale = np.hypot(noise, allowed)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.nan_to_num(difference / scale, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _disagreement(difference: np.ndarray, allowed: np.ndarray, noise: np.ndarray) -> float:
+    """Give by how much the tolerance must be larger for what the frame differs at steep gradients; 1 at least."""
+    with np.errstate(invalid="ignore"):
+        steep = np.isfinite(difference) & (allowed > _STEEP * noise)
+    if steep.sum() < _TELLING:
+        return 1.0
+    ratio = difference[steep] / allowed[steep]
+    return max(1.0, _SPREADS * _ROBUST * float(np.median(np.abs(ratio - np.median(ratio)))))
 
 
 def tolerance_at(coverage: np.ndarray, frame_map: FrameMap, tolerance: float) -> np.ndarray:

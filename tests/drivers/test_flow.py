@@ -117,7 +117,12 @@ def test_history_tells_task_parameters_and_inputs(field, frames):
     start = history.index(f"pymopex {__version__} medfilter")
     assert "  Window_X = 45" in history[start:]
     history = list(fits.getheader(field.out / "Combine-mosaic" / "mosaic.fits")["HISTORY"])
-    assert history == [f"pymopex {__version__} mosaic_combiner", "  from coadd_Tile_1_Image.fits"]
+    parameters = ["  Scale_Uncertainties = 0"]
+    assert history == [
+        f"pymopex {__version__} mosaic_combiner",
+        *parameters,
+        "  from coadd_Tile_1_Image.fits",
+    ]
 
 
 def test_offsets_are_recovered(field, frames):

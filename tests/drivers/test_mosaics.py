@@ -430,7 +430,7 @@ def test_flow_keeps_the_tiles_for_apex():
     told = []
     original = driver.drive, driver._check_flow, driver._links
     try:
-        driver.drive = lambda name, tasks, command: told.append((name, command.overrides)) or True
+        driver.drive = lambda name, tasks, command, reports: told.append((name, command.overrides)) or True
         driver._check_flow = lambda command: [(f"{name}.nl", name) for name in command.namelists]
         driver._links = lambda *_: {}
         driver.flow(driver.Command(["mosaic", "apex"], {"keep_coadded_tiles": "0"}))

@@ -179,3 +179,14 @@ def test_reinterpolation_asked_for_with_drizzle_is_said_once():
         assert found.triggered("mosaic_reinterp")
     assert len(found.warnings) == 1
     assert "run_mosaic_reinterp = 1 is not needed with drizzle or grid" in found.warnings[0]
+
+
+def test_a_key_of_a_tool_and_of_a_module_is_that_of_the_module():
+    """Unless the tool itself runs: COMPLETE and S/N Estimator both have a Gain."""
+    text = namelist.parse("", "a.nl")
+    settings = Settings(text, "mosaic", {"Gain": "3"})
+    assert settings.problems == []
+    assert settings.params("sn_estimator").Gain == 3
+    assert settings.params("complete").Gain == 0
+    own = Settings(text, "apex", {"Gain": "3"}, "complete")
+    assert own.params("complete").Gain == 3

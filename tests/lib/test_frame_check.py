@@ -183,3 +183,29 @@ def test_losses_are_counted_and_judged():
     assert Losses(1000, 40, 100000, 700).harmful
     assert not Losses(10, 1, 100000, 700).harmful  # one pixel
     assert not Losses().harmful
+
+
+def test_tolerance_follows_how_well_frames_agree_on_gradients():
+    """Stars that are misplaced by a part of a pixel are no outliers; with few of them the tolerance stays."""
+    rng = np.random.default_rng(5)
+    sigma = np.full((96, 96), 0.01)
+    y, x = np.indices(sigma.shape)
+
+    def stars(n, shift):
+        image = np.zeros(sigma.shape)
+        for i in range(n):
+            x0, y0 = 8 + 16 * (i % 6), 8 + 16 * (i // 6)
+            image += 20 * np.exp(-((x - x0 - shift) ** 2 + (y - y0) ** 2) / 2)
+        return image
+
+    found = {}
+    for n, shift in ((36, 0.2), (36, 0.0), (1, 0.2)):
+        expected = stars(n, 0.0)
+        data = stars(n, shift) + rng.normal(0, 0.01, sigma.shape)
+        data[4, 48] += 0.2  # a hit between the stars
+        deviation = frame_deviation(data, sigma, expected, 0.02)
+        found[n, shift] = np.abs(deviation) > 5
+        assert found[n, shift][4, 48]
+    assert found[36, 0.2].sum() < 40  # of 36 x 25 pixels of the stars
+    assert found[36, 0.0].sum() == 1
+    assert found[1, 0.2].sum() > 5

@@ -211,6 +211,8 @@ class Settings:
         if not block and name.casefold() not in _known_globals():
             homes = sorted(b for b, keys in blocks.items() if name.casefold() in keys)
             own = sheets.sheet(task).block.casefold() if task else ""
+            if own not in homes:  # a key of a module of a pipeline is not that of a tool that has it too
+                homes = [home for home in homes if home not in _tool_blocks()] or homes
             if own in homes:
                 block = own
             elif len(homes) == 1:
@@ -351,6 +353,14 @@ def _known_blocks() -> dict[str, dict[str, str]]:
             keys.update({p.name.casefold(): p.name for p in sheet.own})
             keys.update({alias: alias for alias in sheet.aliases})
     return blocks
+
+
+@cache
+def _tool_blocks() -> set[str]:
+    """Blocks of the tasks that are in no pipeline."""
+    chained = {task for pipeline in sheets.PIPELINES for task in sheets.pipeline_tasks(pipeline)}
+    used = {sheets.sheet(task).block.casefold() for task in chained}
+    return {sheets.sheet(task).block.casefold() for task in sheets.tasks()} - used
 
 
 _SWITCH = Parameter("trigger", "", "switch()", "0", "", "")
