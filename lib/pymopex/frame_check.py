@@ -20,7 +20,7 @@ _HALF = 0.5  # part of a frame pixel that must be known, or lie on a source
 _ENOUGH = 4.0  # frames from which the tolerance is as given
 _TURNS = 2  # of the deconvolution
 _STEEP = 4.5  # sigma of the tolerance at a pixel that tells how well the frames agree on gradients
-_TELLING = 50  # of these, at least
+_TELLING = 150  # of these, at least: those of several stars
 _SPREADS = 3.5  # of their deviations, which the tolerance holds at least
 _ROBUST = 1.4826  # sigma of a normal distribution over its median absolute deviation
 _NEIGHBOURS = np.ones((3, 3), bool)
@@ -138,6 +138,9 @@ def _disagreement(difference: np.ndarray, allowed: np.ndarray, noise: np.ndarray
     """Give by how much the tolerance must be larger for what the frame differs at steep gradients; 1 at least."""
     with np.errstate(invalid="ignore"):
         steep = np.isfinite(difference) & (allowed > _STEEP * noise)
+    steep &= ~binary_dilation(
+        ~np.isfinite(difference), _NEIGHBOURS, iterations=2
+    )  # stars without their cores
     if steep.sum() < _TELLING:
         return 1.0
     ratio = difference[steep] / allowed[steep]

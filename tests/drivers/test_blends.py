@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from pymopex.artificial import draw_places
 from pymopex.comparison import match
+from pymopex.fit_data import place_sources
 from pymopex.kit.artificial import put_stars, rerun, star_job
 from pymopex.kit.driver import open_settings
+from pymopex.kit.fit_blocks import frame_geometry, inside_frame
 from pymopex.kit.images import read_image
 from pymopex.kit.ipac import read_table
 from pymopex.kit.searched import pixel_grid
@@ -34,10 +36,14 @@ def blends(field, tmp_path_factory):
         avoid = np.column_stack([known.column("x") - 1, known.column("y") - 1])
         random, pixel = np.random.default_rng(7), grid.side * 3600
         free = coverage >= 4
-        x, y = draw_places(random, len(RATIOS), free, 12 / pixel, avoid, 7 / pixel).T
-        angle = random.uniform(0, 2 * np.pi, len(RATIOS))
-        x = np.concatenate([x, x + APART / pixel * np.cos(angle)])
-        y = np.concatenate([y, y + APART / pixel * np.sin(angle)])
+        x, y = draw_places(random, 3 * len(RATIOS), free, 12 / pixel, avoid, 7 / pixel).T
+        angle = random.uniform(0, 2 * np.pi, x.size)
+        x = np.stack([x, x + APART / pixel * np.cos(angle)])
+        y = np.stack([y, y + APART / pixel * np.sin(angle)])
+        held = np.array([frames_that_hold(run, grid, *pair) for pair in zip(x.T, y.T, strict=True)])
+        well = np.flatnonzero(held >= 4)[: len(RATIOS)]
+        assert well.size == len(RATIOS)
+        x, y = x[:, well].ravel(), y[:, well].ravel()
         flux = FAINT * np.concatenate([np.array(RATIOS), np.ones(len(RATIOS))])
         ra, dec = grid.to_sky(x + 1, y + 1)
         (work / "pairs").mkdir()
@@ -46,6 +52,16 @@ def blends(field, tmp_path_factory):
         rerun(run, str(work / "pairs"), ["out/mosaic_I1.nl", "out/apex_I1.nl"], lists)
         run.pool.close()
     return work, ra, dec, flux
+
+
+def frames_that_hold(run, grid, x, y):
+    """Number of frames that hold both stars of a pair, away from their edges."""
+    ra, dec = grid.to_sky(x + 1, y + 1)
+    count = 0
+    for files in run.frames():
+        wcs, shape = frame_geometry(files.image, False)
+        count += inside_frame(*place_sources(wcs, ra, dec)[:2], shape, 6).all()
+    return count
 
 
 def errors(path, ra, dec, flux):
