@@ -10,31 +10,20 @@ Montage (mProject, mDiff, mFitplane, mBgModel) gets the same frames with their m
 
 import os
 import shutil
-import subprocess
 import sys
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
+from outlier_peers import FATAL, run
 from pymopex.comparison import offset_residuals
 from pymopex.kit.fif import read_fif
 from pymopex.kit.ipac import read_table
 
-FATAL = 32520  # bits of the status mask
 GRADIENT = 5e-4  # MJy/sr over the array
 POOLED = 100  # frames in all: several fields of fewer frames are pooled
 MONTAGE = ("mImgtbl", "mProjExec", "mOverlaps", "mDiffExec", "mFitExec", "mBgModel")
-
-
-def run(folder: Path, *words: str) -> float:
-    """Run a command quietly; gives the seconds of processor time."""
-    before = os.times()
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"{' '.join(words)}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    after = os.times()
-    return after.children_user + after.children_system - before.children_user - before.children_system
 
 
 def simulate(folder: Path, frames: int, gradient: float, seed: int) -> None:

@@ -13,7 +13,31 @@ from pymopex.kit.images import read_image
 if TYPE_CHECKING:
     from pymopex.kit.task import Run
 
-_MARKED = 400  # sources marked at most, the brightest
+MARKED = 400  # sources marked at most, the brightest
+
+
+def pyplot() -> Any:
+    """Give ``matplotlib.pyplot``, drawing into files."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    return plt
+
+
+def limits(image: np.ndarray) -> tuple[float, float]:
+    """Give the limits of a grey scale, from the median and the scatter."""
+    middle = float(np.nanmedian(image))
+    width = 1.4826 * float(np.nanmedian(np.abs(image - middle))) or 1.0
+    return middle - 3 * width, middle + 15 * width
+
+
+def mark_sources(axes: Any, table: Any) -> None:
+    """Mark the brightest sources of an extraction table on an image."""
+    brightest = np.argsort(-table.column("flux"))[:MARKED]
+    x, y = table.column("x")[brightest] - 1, table.column("y")[brightest] - 1
+    axes.scatter(x, y, s=14, facecolors="none", edgecolors="tab:orange", linewidths=0.5)
 
 
 def flow_picture(run: Run, path: str) -> str:
@@ -26,11 +50,6 @@ def flow_picture(run: Run, path: str) -> str:
     path : str
         PNG file to write.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     from pymopex.geometry import frame_wcs
     from pymopex.kit.ipac import read_table
 
@@ -45,7 +64,8 @@ def flow_picture(run: Run, path: str) -> str:
     )
     if os.path.exists(residual):
         panels.append(("mosaic of residuals", *read_image(residual, dtype="f8")))
-    low, high = _limits(mosaic)
+    low, high = limits(mosaic)
+    plt = pyplot()
     figure = plt.figure(figsize=(5.2 * len(panels), 5.0), layout="constrained")
     for number, (title, image, its_header) in enumerate(panels, 1):
         axes = figure.add_subplot(1, len(panels), number, projection=frame_wcs(its_header))
@@ -56,24 +76,12 @@ def flow_picture(run: Run, path: str) -> str:
             axis.set_ticks_position("b" if name == "RA" else "l")
             axis.set_ticklabel(size=7, exclude_overlapping=True)
         if number == 2:
-            _mark(axes, read_table(run.existing("extract")))
+            mark_sources(axes, read_table(run.existing("extract")))
     figure.colorbar(shown, ax=figure.axes, shrink=0.8, label="MJy/sr")
     with whole(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110, bbox_inches="tight")
     plt.close(figure)
     return path
-
-
-def _limits(image: np.ndarray) -> tuple[float, float]:
-    middle = float(np.nanmedian(image))
-    width = 1.4826 * float(np.nanmedian(np.abs(image - middle)))
-    return middle - 3 * width, middle + 15 * width
-
-
-def _mark(axes: Any, table: Any) -> None:
-    brightest = np.argsort(-table.column("flux"))[:_MARKED]
-    x, y = table.column("x")[brightest] - 1, table.column("y")[brightest] - 1
-    axes.scatter(x, y, s=14, facecolors="none", edgecolors="tab:orange", linewidths=0.5)
 
 
 def completeness_picture(table: dict[str, Any], stars: dict[str, Any], path: str) -> str:
@@ -88,11 +96,7 @@ def completeness_picture(table: dict[str, Any], stars: dict[str, Any], path: str
     path : str
         PNG file to write.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
+    plt = pyplot()
     figure, panels = plt.subplots(2, 2, figsize=(10, 7.5), layout="constrained")
     for axes, by, label in zip(
         panels[0], ("flux", "SNR"), ("flux [µJy]", "signal-to-noise ratio"), strict=True

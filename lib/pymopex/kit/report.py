@@ -47,6 +47,7 @@ class Products:
 
     folder: str
     records: list[dict[str, Any]] = field(default_factory=list)
+    _tables: dict[str, Table | None] = field(default_factory=dict, repr=False)
 
     def find(self, name: str, pipelines: Iterable[str] = ()) -> str | None:
         """Find the newest existing product of a file name, made by one of the pipelines; None if there is none."""
@@ -66,10 +67,12 @@ class Products:
     def table(self, name: str, pipelines: Iterable[str] = ()) -> Table | None:
         """Read a product that is a table; None if there is none that can be read."""
         path = self.find(name, pipelines)
-        try:
-            return read_table(path) if path else None
-        except InputError:
-            return None
+        if path and path not in self._tables:
+            try:
+                self._tables[path] = read_table(path)
+            except InputError:
+                self._tables[path] = None
+        return self._tables[path] if path else None
 
     def link(self, path: str) -> str:
         """Give a link to a product, relative to the page."""

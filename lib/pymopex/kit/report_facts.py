@@ -42,7 +42,7 @@ def _mosaic(products: Products) -> Iterator[tuple[str, str]]:
     image, header = read_image(path, dtype="f4")
     coverage = read_image(depth, dtype="f4")[0]
     covered = coverage > 0
-    yield "mosaic", f"{image.shape[1]} x {image.shape[0]} pixels of {abs(_scale(header)):.3f} arcsec"
+    yield "mosaic", f"{image.shape[1]} x {image.shape[0]} pixels of {abs(pixel_scale(header)):.3f} arcsec"
     if not covered.any():
         return
     steps = np.percentile(coverage[covered], [5, 50, 95])
@@ -56,7 +56,8 @@ def _mosaic(products: Products) -> Iterator[tuple[str, str]]:
         )
 
 
-def _scale(header: Any) -> float:
+def pixel_scale(header: Any) -> float:
+    """Give the side of a pixel of the mosaic [arcsec]."""
     from pymopex.geometry import frame_wcs
 
     matrix = frame_wcs(header).pixel_scale_matrix
@@ -99,7 +100,7 @@ def at_bright_sources(products: Products) -> tuple[float, float, int] | None:
     share, header = lost
     good = np.array(["S" not in str(letters) for letters in table.column("deblend")])
     bright = np.flatnonzero(good)[np.argsort(-table.column("flux")[good])][:_BRIGHT]
-    reach = max(1, round(_CORE / _scale(header)))
+    reach = max(1, round(_CORE / pixel_scale(header)))
     values = []
     for x, y in zip(table.column("x")[bright], table.column("y")[bright], strict=True):
         column, line = round(float(x)) - 1, round(float(y)) - 1

@@ -10,31 +10,22 @@ import numpy as np
 
 from pymopex.kit import report_facts
 from pymopex.kit.images import read_image
+from pymopex.kit.pictures import MARKED, limits, mark_sources, pyplot
 
 if TYPE_CHECKING:
     from pymopex.kit.report import Products
 
 _MOST = 1400  # pixels of an image along its longer side, as drawn
-_MARKED = 400  # sources marked, the brightest
 _DPI = 100
 _LIGHT_CURVES = 200_000  # measurements of single frames in the distribution of pulls, at most
 
 Drawn = Iterator[tuple[str, bytes]]
 
 
-def _plt() -> Any:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    return plt
-
-
 def _png(figure: Any) -> bytes:
     with io.BytesIO() as file:
         figure.savefig(file, format="png", dpi=_DPI)
-        _plt().close(figure)
+        pyplot().close(figure)
         return file.getvalue()
 
 
@@ -68,7 +59,7 @@ def _sky(figure: Any, place: Any, image: np.ndarray, header: Any, label: str, ti
         axis.set_axislabel(name)
         axis.set_ticklabel(size=7, exclude_overlapping=True)
     figure.colorbar(shown, ax=axes, shrink=0.75, label=label)
-    _scale_bar(axes, image.shape, report_facts._scale(header))
+    _scale_bar(axes, image.shape, report_facts.pixel_scale(header))
     return axes
 
 
@@ -88,13 +79,6 @@ def _scale_bar(axes: Any, shape: tuple[int, ...], pixel: float) -> None:
     axes.text(x, y + 0.015 * shape[0], name, color="tab:orange", fontsize=9)
 
 
-def _limits(image: np.ndarray, above: float) -> dict[str, Any]:
-    """Give limits from the median and the scatter."""
-    middle = float(np.nanmedian(image))
-    width = 1.4826 * float(np.nanmedian(np.abs(image - middle))) or 1.0
-    return {"vmin": middle - 3 * width, "vmax": middle + above * width, "cmap": "gray"}
-
-
 def mosaic(products: Products) -> Drawn:
     """Draw the mosaic with its sources, the residual mosaic on the same scale, coverage and lost coverage."""
     path = products.find("mosaic.fits", ["mosaic", "apex", "overlap"])
@@ -103,25 +87,20 @@ def mosaic(products: Products) -> Drawn:
     image, header = read_image(path, dtype="f4")
     if not np.isfinite(image).any():
         return
-    plt = _plt()
-    limits, table = _limits(image, 15), report_facts.sources(products)
+    plt = pyplot()
+    low, high = limits(image)
+    how, table = {"vmin": low, "vmax": high, "cmap": "gray"}, report_facts.sources(products)
     figure = plt.figure(figsize=(13, 6), layout="constrained")
-    axes = _sky(figure, 121, image, header, "MJy/sr", "mosaic", **limits)
-    _mark(axes, table)
+    axes = _sky(figure, 121, image, header, "MJy/sr", "mosaic", **how)
+    shown = [axes]
     left = products.find("mosaic.fits", ["apex_qa"])
     if left is not None:
         rest, its_header = read_image(left, dtype="f4")
-        _mark(_sky(figure, 122, rest, its_header, "MJy/sr", "mosaic of residuals", **limits), table)
-    marked = f", the {min(_MARKED, len(table))} brightest sources marked" if table is not None else ""
+        shown.append(_sky(figure, 122, rest, its_header, "MJy/sr", "mosaic of residuals", **how))
+    for panel in shown if table is not None else ():
+        mark_sources(panel, table)
+    marked = f", the {min(MARKED, len(table))} brightest sources marked" if table is not None else ""
     yield f"Mosaic{' and what is left without the fitted sources' if left else ''}{marked}.", _png(figure)
-
-
-def _mark(axes: Any, table: Any) -> None:
-    if table is None:
-        return
-    brightest = np.argsort(-table.column("flux"))[:_MARKED]
-    x, y = table.column("x")[brightest] - 1, table.column("y")[brightest] - 1
-    axes.scatter(x, y, s=14, facecolors="none", edgecolors="tab:orange", linewidths=0.5)
 
 
 def coverage(products: Products) -> Drawn:
@@ -130,7 +109,7 @@ def coverage(products: Products) -> Drawn:
     if path is None:
         return
     depth, header = read_image(path, dtype="f4")
-    figure = _plt().figure(figsize=(13, 6), layout="constrained")
+    figure = pyplot().figure(figsize=(13, 6), layout="constrained")
     shown = np.where(depth > 0, depth, np.nan)
     if not np.isfinite(shown).any():
         return
@@ -151,7 +130,7 @@ def offsets(products: Products) -> Drawn:
         return
     value, error = table.column("offset"), np.nan_to_num(table.column("delta_offset"))
     group = table.column("group")
-    figure, axes = _plt().subplots(figsize=(10, 3.2), layout="constrained")
+    figure, axes = pyplot().subplots(figsize=(10, 3.2), layout="constrained")
     for number in sorted(set(group)):
         one = group == number
         axes.errorbar(
@@ -170,7 +149,7 @@ def quality(products: Products) -> Drawn:
     if table is None or not len(table):
         return
     snr, chi2 = table.column("SNR"), table.column("chi2/dof")
-    figure, (one, two, three) = _plt().subplots(1, 3, figsize=(13, 3.8), layout="constrained")
+    figure, (one, two, three) = pyplot().subplots(1, 3, figsize=(13, 3.8), layout="constrained")
     known = np.isfinite(chi2) & (chi2 > 0) & (snr > 0)
     one.hist(np.clip(chi2[known], 0, 5), bins=50, range=(0, 5), color="tab:blue")
     one.axvline(1, color="black", lw=0.8)
