@@ -23,6 +23,9 @@ from pathlib import Path
 import numpy as np
 import pymopex.par
 from astropy.io import fits
+from astropy.wcs import WCS
+from pymopex.geometry import frame_wcs
+from pymopex.projection import sky_to_pixel
 from real_aor import long_frames, write_lists
 from scipy import ndimage
 
@@ -139,7 +142,7 @@ def star_places(pair: list[Half], saturation: float) -> np.ndarray:
     return np.stack([rows, columns], axis=1)[np.argsort(-mean[rows, columns])][:STARS]
 
 
-def star_figures(pair: list[Half], saturation: float) -> None:
+def star_figures(pair: list[Half], saturation: float, out: Path) -> None:
     """Print what the difference leaves of bright stars: in the core, the same on smoothed mosaics, in an aperture."""
     images = [np.nan_to_num(half["value"].astype(float)) for half in pair]
     smooth = [ndimage.gaussian_filter(image, SMOOTH) for image in images]
@@ -156,6 +159,37 @@ def star_figures(pair: list[Half], saturation: float) -> None:
     flux = [_flux(*images, place) for place in places]
     print(f"  difference of fluxes within 3 frame pixels: median {100 * np.median(flux):+.2f} %, ", end="")
     print(f"scatter {100 * width(np.array(flux)):.2f} %, largest {100 * np.abs(flux).max():.2f} %")
+    frame_figures(places, np.array(flux), out)
+
+
+def frame_figures(places: np.ndarray, flux: np.ndarray, out: Path) -> None:
+    """Print how the fluxes of the same stars scatter from frame to frame, and what that makes halves differ by."""
+    wcs = WCS(fits.getheader(out / "half1" / "Combine-mosaic" / "mosaic.fits"))
+    ra, dec = wcs.all_pix2world(places[:, 1], places[:, 0], 0)
+    ratios, counts = [], []
+    for half in ("half1", "half2"):
+        lines = (out / half / "correct_images.txt").read_text().split()
+        found = np.array([_frame_fluxes(path, ra, dec) for path in lines])
+        counts.append(np.isfinite(found).sum(axis=0))
+        enough = found[:, counts[-1] > 2]
+        ratios.append(enough / np.nanmedian(enough, axis=0))
+    scatter = width(np.concatenate([ratio.ravel() for ratio in ratios]))
+    both = np.minimum(*counts) > 2
+    allowed = scatter * np.sqrt(1 / counts[0][both] + 1 / counts[1][both])
+    print(f"  {both.sum()} of them in single frames: scatter {100 * scatter:.1f} %; ", end="")
+    print(f"width of the difference over what that allows: {width(flux[both] / allowed):.2f}")
+
+
+def _frame_fluxes(path: str, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
+    """Fluxes of stars on a frame within the aperture; NaN for those off it and those with bad pixels."""
+    data, header = fits.getdata(path, header=True)
+    fluxes = np.full(ra.size, np.nan)
+    rows, columns = np.indices(data.shape)
+    for i, (x, y) in enumerate(zip(*sky_to_pixel(frame_wcs(header), ra, dec), strict=True)):
+        if min(x, y) > ANNULUS[1] / 2 and max(x, y) < data.shape[0] - 1 - ANNULUS[1] / 2:
+            r = 2 * np.hypot(columns - x, rows - y)
+            fluxes[i] = (data - np.nanmedian(data[(r > ANNULUS[0]) & (r < ANNULUS[1])]))[r < APERTURE].sum()
+    return fluxes
 
 
 def _cut(place: np.ndarray) -> tuple[tuple[slice, slice], np.ndarray]:
@@ -192,7 +226,7 @@ def main() -> None:
         pair = halves(frames, out / name, turn)
         print(f"{name}: {len(frames)} frames")
         noise_figures(pair, empty_sky(pair))
-        star_figures(pair, saturation)
+        star_figures(pair, saturation, out / name)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from pymopex.kit.fif import read_fif
 from pymopex.kit.ipac import read_table
 
 GRADIENT = 5e-4  # MJy/sr over the array
-POOLED = 100  # frames in all: several fields of fewer frames are pooled
+POOLED, MOST = 400, 5  # frames in all, and fields: the fields of a kind are pooled
 MONTAGE = ("mImgtbl", "mProjExec", "mOverlaps", "mDiffExec", "mFitExec", "mBgModel")
 
 
@@ -192,7 +192,7 @@ def main() -> None:
                 measure(
                     folder / f"{frames}_{gradient:g}_{seed}", frames, gradient, seed, with_montage=not missing
                 )
-                for seed in range(1, 1 + max(1, POOLED // frames))
+                for seed in range(1, 1 + max(1, min(MOST, POOLED // frames)))
             ]
             report(frames, gradient, fields)
 

@@ -21,7 +21,9 @@ _ENOUGH = 4.0  # frames from which the tolerance is as given
 _TURNS = 2  # of the deconvolution
 _STEEP = 4.5  # sigma of the tolerance at a pixel that tells how well the frames agree on gradients
 _TELLING = 150  # of these, at least: those of several stars
+_UNTOLD = 2.0  # times the tolerance where there are fewer: what real frames of IRAC 1 need
 _SPREADS = 3.5  # of their deviations, which the tolerance holds at least
+_TELL_SCATTER = (6.0, 12.0)  # frames whose scatter tells nothing, and all
 _ROBUST = 1.4826  # sigma of a normal distribution over its median absolute deviation
 _NEIGHBOURS = np.ones((3, 3), bool)
 
@@ -91,7 +93,11 @@ def _blot(image: np.ndarray, frame_map: FrameMap) -> np.ndarray:
 
 
 def frame_deviation(
-    data: np.ndarray, sigma: np.ndarray | None, expected: np.ndarray, tolerance: float | np.ndarray
+    data: np.ndarray,
+    sigma: np.ndarray | None,
+    expected: np.ndarray,
+    tolerance: float | np.ndarray,
+    scatter: np.ndarray | None = None,
 ) -> np.ndarray:
     """Deviation of a frame from what is expected, in units of its noise.
 
@@ -103,6 +109,8 @@ def frame_deviation(
         1-sigma uncertainties.
     tolerance : float or ndarray of that shape
         Fraction of the steepest step to a neighbour that is added in quadrature.
+    scatter : ndarray, shape (ny, nx), or None
+        From `frame_scatter`: scatter of the frames about the expected values; 0 = not known.
 
     Returns
     -------
@@ -115,7 +123,8 @@ def frame_deviation(
     Uncertainties that are too small for the frame's own scatter about the expectation are raised to it; without
     any, it takes their place. The tolerance is raised likewise, to 3.5 times the scatter of the frame where the
     gradients are much larger than the noise: pointing errors and the response within pixels are not the same in all
-    cameras.
+    cameras. Frames with too few such pixels to tell get twice the tolerance. Where many frames overlap, their own
+    scatter on a gradient is known, and is added too.
     """
     difference = data - expected
     known = np.isfinite(difference)
@@ -130,8 +139,17 @@ def frame_deviation(
     allowed = tolerance * _steepest(expected)
     allowed = allowed * _disagreement(difference, allowed, noise)
     scale = np.hypot(noise, allowed)
+    if scatter is not None:
+        scale = np.hypot(scale, _excess(scatter, noise, allowed))
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.nan_to_num(difference / scale, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _excess(scatter: np.ndarray, noise: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+    """Give the scatter beyond the noise, where the gradient is steep."""
+    with np.errstate(invalid="ignore"):
+        beyond = np.sqrt(np.maximum(scatter**2 - noise**2, 0.0))
+        return np.nan_to_num(beyond * np.minimum(allowed / noise, 1.0))
 
 
 def _disagreement(difference: np.ndarray, allowed: np.ndarray, noise: np.ndarray) -> float:
@@ -142,7 +160,7 @@ def _disagreement(difference: np.ndarray, allowed: np.ndarray, noise: np.ndarray
         ~np.isfinite(difference), _NEIGHBOURS, iterations=2
     )  # stars without their cores
     if steep.sum() < _TELLING:
-        return 1.0
+        return _UNTOLD
     ratio = difference[steep] / allowed[steep]
     return max(1.0, _SPREADS * _ROBUST * float(np.median(np.abs(ratio - np.median(ratio)))))
 
@@ -170,6 +188,27 @@ def tolerance_at(coverage: np.ndarray, frame_map: FrameMap, tolerance: float) ->
     """
     seen = np.nan_to_num(_blot(np.where(coverage > 0, coverage, np.nan), frame_map))
     return tolerance * np.maximum(1.0, _ENOUGH / np.maximum(seen, 2.0))
+
+
+def frame_scatter(scatter: np.ndarray, coverage: np.ndarray, frame_map: FrameMap) -> np.ndarray:
+    """Scatter of the frames at the pixels of one, where enough overlap to tell.
+
+    Parameters
+    ----------
+    scatter, coverage : ndarray, shape frame_map.box.shape
+        Robust scatter of the frames [unit of the mosaic], and their number; NaN = not known.
+    frame_map : FrameMap
+        Place of the frame on the mosaic.
+
+    Returns
+    -------
+    ndarray, shape frame_map.shape
+        The scatter, weighted down from 12 frames to 6, which say nothing; 0 where nothing is known.
+    """
+    few, many = _TELL_SCATTER
+    with np.errstate(invalid="ignore"):
+        told = np.clip((coverage - few) / (many - few), 0.0, 1.0) * scatter
+    return np.nan_to_num(_blot(told, frame_map))
 
 
 def _steepest(image: np.ndarray) -> np.ndarray:

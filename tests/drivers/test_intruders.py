@@ -110,17 +110,20 @@ def test_a_satellite_leaves_no_trail(scene):
     assert (kept[seen] < 3).mean() < 0.1
 
 
-def test_an_asteroid_leaves_nothing_at_its_places(scene):
+def test_an_asteroid_leaves_nothing_at_its_places_in_the_sky(scene):
     spoilt, kept, clean = (np.nan_to_num(scene.read(name)) for name in ("spoilt", "kept", "clean"))
     depth = np.nan_to_num(scene.read("clean", "_cov"))
-    total = left = 0.0
+    places = total = left = 0.0
     for number in range(8):
         place = PLACE[0] + (number - 3.5) * STEP / 3600, PLACE[1]
         x, y = (int(np.rint(at)) for at in scene.grid.wcs().all_world2pix(*place, 0))
-        if depth[y, x] > 2.5:
+        dark = clean[y, x] < 2 * np.median(clean)  # on a star that is much brighter than it, it cannot be told
+        if depth[y, x] > 2.5 and dark:
             box = np.s_[y - 3 : y + 4, x - 3 : x + 4]
+            places += 1
             total += (kept - clean)[box].sum()
             left += (spoilt - clean)[box].sum()
+    assert places > 4
     assert total > 50 * scene.sigma
     assert abs(left) < ASTEROID_TOLERANCE * total
 

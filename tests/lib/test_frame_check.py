@@ -8,6 +8,7 @@ from pymopex.frame_check import (
     expected_frame,
     frame_deviation,
     frame_flags,
+    frame_scatter,
     on_frame,
     tolerance_at,
 )
@@ -108,7 +109,7 @@ def test_deviation_by_hand():
     expected[2, 2] = 8.0
     data = expected.copy()
     data[0, 0], data[2, 2], data[4, 4] = 3.0, 12.0, np.nan
-    found = frame_deviation(data, np.full((5, 5), 2.0), expected, 0.25)
+    found = frame_deviation(data, np.full((5, 5), 2.0), expected, 0.125)  # doubled: too few steep pixels
     assert found[0, 0] == 1.5
     assert found[2, 2] == pytest.approx(4 / np.hypot(2, 2))  # a step of 8 to each neighbour
     assert found[4, 4] == 0
@@ -186,7 +187,7 @@ def test_losses_are_counted_and_judged():
 
 
 def test_tolerance_follows_how_well_frames_agree_on_gradients():
-    """Stars that are misplaced by a part of a pixel are no outliers; with few of them the tolerance stays."""
+    """Stars that are misplaced by a part of a pixel are no outliers; with few of them the tolerance is doubled."""
     rng = np.random.default_rng(5)
     sigma = np.full((96, 96), 0.01)
     y, x = np.indices(sigma.shape)
@@ -209,3 +210,28 @@ def test_tolerance_follows_how_well_frames_agree_on_gradients():
     assert found[36, 0.2].sum() < 40  # of 36 x 25 pixels of the stars
     assert found[36, 0.0].sum() == 1
     assert found[1, 0.2].sum() > 5
+
+
+def test_the_scatter_of_many_frames_is_known_that_of_few_is_not():
+    coverage = np.full((60, 60), 20.0)
+    coverage[:, :20], coverage[:, 20:40] = 5.0, 9.0
+    scatter = np.full((60, 60), 0.4)
+    scatter[:, 50:] = np.nan
+    found = frame_scatter(scatter, coverage, placed(0, 0))
+    assert found[:, 5] == pytest.approx(0.0)
+    assert found[:, 15] == pytest.approx(0.2)
+    assert found[:, 22] == pytest.approx(0.4)
+    assert found[:, 28] == pytest.approx(0.0)
+
+
+def test_what_frames_differ_by_on_a_gradient_is_tolerated_there_alone():
+    expected = np.zeros((9, 9))
+    expected[4, 4] = 100.0
+    data = expected.copy()
+    data[4, 4], data[0, 0] = 200.0, 100.0
+    sigma, scatter = np.ones((9, 9)), np.full((9, 9), 40.0)
+    plain = frame_deviation(data, sigma, expected, 0.05)
+    known = frame_deviation(data, sigma, expected, 0.05, scatter)
+    assert plain[4, 4] == pytest.approx(100 / np.hypot(1, 10))
+    assert known[4, 4] == pytest.approx(100 / np.sqrt(1 + 10**2 + 40**2 - 1))
+    assert known[0, 0] == plain[0, 0] == pytest.approx(100.0)  # no gradient is expected there

@@ -106,14 +106,25 @@ def _fractions(job: RMaskJob) -> tuple[Any, Any, Any]:
 
 def _checked(job: RMaskJob, frame: Frame, placed: FrameMap, found: np.ndarray) -> np.ndarray:
     """Compare the pixels of the frame with what the others show there; gives those that deviate."""
-    from pymopex.frame_check import expected_frame, frame_deviation, frame_flags, on_frame, tolerance_at
+    from pymopex.frame_check import (
+        expected_frame,
+        frame_deviation,
+        frame_flags,
+        frame_scatter,
+        on_frame,
+        tolerance_at,
+    )
     from pymopex.kit.interpolate import is_surface_brightness
 
     centre = read_mosaic_part(job.tiles, placed.box, 2)
     surface = is_surface_brightness(frame.header.get("BUNIT", ""))
     expected = expected_frame(centre, placed, surface_brightness=surface)
-    tolerance = tolerance_at(read_section(job.covg_map, *placed.box.slices), placed, job.check.tolerance)
-    deviation = frame_deviation(frame.data, frame.sigma, expected, tolerance)
+    coverage = read_section(job.covg_map, *placed.box.slices)
+    tolerance = tolerance_at(coverage, placed, job.check.tolerance)
+    scatter = None
+    if job.temporal and surface:
+        scatter = frame_scatter(read_mosaic_part(job.tiles, placed.box, 1), coverage, placed)
+    deviation = frame_deviation(frame.data, frame.sigma, expected, tolerance, scatter)
     sources = on_frame(read_image(job.sources)[0] > 0, placed) if job.sources else None
     return frame_flags(deviation, found, sources, job.check) & ~frame.bad
 
