@@ -219,6 +219,8 @@ def _tell_next(run: Run, camera: str, paths: dict[str, str]) -> None:
     flags = {"images": "-I", "sigmas": "-S", "masks": "-d"}
     told = " ".join(f"{flags[role]} {path}" for role, path in paths.items())
     four = " ".join(f"{name}_{camera}.nl" for name in ("overlap", "mosaic", "apex", "apex_qa"))
+    if "sigmas" not in paths:  # computed from gain and read noise
+        told += " have_uncertainties=0 compute_uncertainties_internally=1"
     run.note("next:")
     run.note(f"  mopex cal find {paths['images']}")
     run.note(f"  mopex new flow {camera}")

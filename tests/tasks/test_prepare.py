@@ -176,6 +176,13 @@ def test_bad_input(prepare, tree, words, text):
     assert not Path("images.txt").exists()
 
 
+def test_without_uncertainties_the_next_command_computes_them(prepare, tmp_path):
+    put(tmp_path / "bare", kinds=("cbcd", "bimsk"))
+    status, log = prepare(tmp_path / "bare")
+    assert status == 0, log
+    assert "-d masks.txt have_uncertainties=0 compute_uncertainties_internally=1 -M" in log
+
+
 def test_a_broken_header_is_named(prepare, tree, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(tree / "r4960256", copy)
