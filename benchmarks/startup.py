@@ -24,6 +24,8 @@ COMMANDS = (
     ("sourcestimate --help", 0),
     ("sourcestimate --template", 0),
     ("drive apex --help", 0),
+    ("view --help", 0),
+    ("send --help", 0),
     ("medfilter mosaic_I1.nl Window_X=2", 2),
     ("drive mosaic -n mosaic_I1.nl -I images.txt OUTPUT_DRI=out", 2),
     ("flow -I images.txt overlap_I1.nl mosaic_I1.nl apex_I1.nl apex_qa_I1.nl MEDFILTER.Window_X=two", 2),

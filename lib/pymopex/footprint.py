@@ -39,7 +39,7 @@ def overlaps(wcs: WCS, shape: tuple[int, int], grid: FiducialFrame, margin: int 
     nx, ny = grid.naxis1 + 2 * margin, grid.naxis2 + 2 * margin
     if nx <= 0 or ny <= 0:
         raise ValueError(f"a margin of {margin} leaves nothing of {grid.naxis1} x {grid.naxis2} pixels")
-    x, y = exact_map(wcs, grid.wcs())(*_outline(shape))
+    x, y = exact_map(wcs, grid.wcs())(*outline(shape))
     seen = np.isfinite(x) & np.isfinite(y)
     low, high_x, high_y = -0.5 - margin, grid.naxis1 - 0.5 + margin, grid.naxis2 - 0.5 + margin
     return common_area(x[seen], y[seen], (low, high_x), (low, high_y)) > _TOUCH
@@ -88,8 +88,8 @@ def _clipped(corners: np.ndarray, axis: int, limit: float, side: float) -> np.nd
     return np.array(kept).reshape(-1, 2)
 
 
-def _outline(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Corners of the outer edge of an image, and points between them, in order."""
+def outline(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Give the 0-based pixels of the outer edge of an image: its corners and points between them, in order."""
     ny, nx = shape
     t = np.arange(_PER_SIDE) / _PER_SIDE
     low, high = np.zeros(_PER_SIDE), np.ones(_PER_SIDE)

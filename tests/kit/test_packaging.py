@@ -32,9 +32,11 @@ def installed_data(package):
     return lambda name: name.endswith(".py") or any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
 
 
-@pytest.mark.parametrize("package", ["pymopex.par", "pymopex.cal", "pymopex.scripts"])
+@pytest.mark.parametrize("package", ["pymopex.par", "pymopex.cal", "pymopex.scripts", "pymopex.view"])
 def test_every_file_of_a_data_folder_is_installed(package):
-    names = [path.name for path in folder_of(package).iterdir() if path.is_file() and path.suffix != ".pyc"]
+    home = folder_of(package)
+    files = [path for path in home.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    names = [path.relative_to(home).as_posix() for path in files]
     assert names
     kept = installed_data(package)
     assert [name for name in names if not kept(name)] == []

@@ -39,6 +39,9 @@ def probe(*words, cwd=None):
         (["new"], "IRAC ch1"),
         (["cal", "--help"], "usage: mopex cal add"),
         (["prepare", "--help"], "Input_Dir"),
+        (["view", "--help"], "usage: mopex view OUTPUT_DIR"),
+        (["send", "--help"], "usage: mopex send FILE"),
+        (["clean", "--help"], "usage: mopex clean NAMELIST"),
     ],
 )
 def test_texts(words, text):
@@ -65,6 +68,11 @@ def test_texts(words, text):
         (["new", "mosaik"], "did you mean mosaic?"),
         (["cal", "look"], "not understood"),
         (["prepare", "none"], "no such folder"),
+        (["view"], "one output directory is needed"),
+        (["send"], "a file is needed"),
+        (["clean"], "a namelist is needed"),
+        (["flow", "mosaic.nl", "--from", "medfiltre"], "no module of mosaic (did you mean medfilter?)"),
+        (["medfilter", "mosaic.nl", "--only", "medfilter"], "--from and --only are for pipelines"),
     ],
 )
 def test_parameter_errors(tmp_path, words, text):

@@ -53,60 +53,74 @@ def delete_intermediate(run: Run) -> None:
 
     Tiles stay with ``keep_coadded_tiles``, and where the mosaic has not been made of them.
     """
+    for what, paths in intermediate(run):
+        for path in paths:
+            os.unlink(path)
+        run.note(f"deleted {len(paths)} {what}")
+
+
+def intermediate(run: Run) -> list[tuple[str, list[str]]]:
+    """Give what `delete_intermediate` removes: in words, and the files that are there."""
     if not run.single and not run.globals.IMAGE_STACK_FILE_NAME:
-        return  # APEX QA on one image
-    _delete(run, _INTERMEDIATE[run.pipeline], "intermediate images")
+        return []  # APEX QA on one image
+    found = [("intermediate images", _of_frames(run, _INTERMEDIATE[run.pipeline]))]
     if run.pipeline == "prf_estimate":
-        _delete_stamps(run)
-        return
+        return found + _stamps(run)
     if run.single or "mosaic_interp" not in sheets.pipeline_tasks(run.pipeline):
-        return
+        return found
     combined = run.path("quicklook" if run.pipeline == "overlap" else "mosaic")
     if not run.globals.keep_coadded_tiles and os.path.exists(combined):
-        _delete_tiles(run)
+        found.append(("co-added tiles", _tiles(run)))
+    return found
+
+
+def listed(run: Run) -> list[str]:
+    """Give the files that `delete_intermediate` removes."""
+    return [path for _, paths in intermediate(run) for path in paths]
+
+
+def _of_frames(run: Run, chosen: Iterable[str]) -> list[str]:
+    """Give products of each frame that are there."""
+    run.task = "mosaic_interp"
+    paths = [
+        run.path(product, base=frame.sigma_base if product.endswith("unc") else frame.base)
+        for product in chosen
+        for frame in run.frames()
+    ]
+    return [path for path in paths if os.path.exists(path)]
 
 
 def _delete(run: Run, chosen: Iterable[str], what: str) -> None:
     """Remove products of each frame."""
-    run.task = "mosaic_interp"
-    count = 0
-    for product in chosen:
-        for frame in run.frames():
-            base = frame.sigma_base if product.endswith("unc") else frame.base
-            path = run.path(product, base=base)
-            if os.path.exists(path):
-                os.unlink(path)
-                count += 1
-    run.note(f"deleted {count} {what}")
+    paths = _of_frames(run, chosen)
+    for path in paths:
+        os.unlink(path)
+    run.note(f"deleted {len(paths)} {what}")
 
 
-def _delete_stamps(run: Run) -> None:
-    """Remove the stamps that their list names, and the list; their table stays."""
+def _stamps(run: Run) -> list[tuple[str, list[str]]]:
+    """Give the stamps that their list names, and the list; their table stays."""
     from pymopex.kit.lists import read_list
 
     target = run.path("stamp_list")
     if not os.path.exists(target):
-        return
-    paths = [entry.path for entry in read_list(target)]
-    for path in filter(os.path.exists, [*paths, target]):
-        os.unlink(path)
-    run.note(f"deleted {len(paths)} stamps")
+        return []
+    paths = [entry.path for entry in read_list(target) if os.path.exists(entry.path)]
+    return [("stamps", paths), ("list of stamps", [target])]
 
 
-def _delete_tiles(run: Run) -> None:
-    """Remove the co-added tiles; their tables stay."""
+def _tiles(run: Run) -> list[str]:
+    """Give the co-added tiles; their tables stay."""
     from pymopex.kit.coadding import MOSAICS
 
-    count, number = 0, 1
+    found: list[str] = []
+    number = 1
     while True:
         paths = [run.path(f"coadd_{part}", tile=number) for part in MOSAICS]
         there = [path for path in paths if os.path.exists(path)]
         if not there:
-            break
-        for path in there:
-            os.unlink(path)
-        count, number = count + len(there), number + 1
-    run.note(f"deleted {count} co-added tiles")
+            return found
+        found, number = found + there, number + 1
 
 
 def delete_subtracted(run: Run) -> None:

@@ -21,6 +21,9 @@ _USAGE = """usage: mopex TASK NAMELIST [KEY=VALUE ...]   run one module on the p
        mopex cal add PATH... | find FRAME|LIST [--stand-in] | list
                                              calibration files: index them, find those of frames
        mopex report OUTPUT_DIR               one page on a run: what it did, and how good it is
+       mopex view OUTPUT_DIR                 build, run and look at a flow in a browser on this machine
+       mopex send FILE... [--regions FILE]   images, tables, outlines of frames to DS9 and TOPCAT (SAMP), or as regions
+       mopex clean NAMELIST... [--list]      delete the intermediate files of a run, or list them
        mopex home FOLDER                     a folder for scripts that copy cal/ and cdf/ from that of MOPEX
        mopex --version
 
@@ -84,6 +87,9 @@ def _dispatch(words: list[str]) -> int:
         "home": _home,
         "cal": _cal,
         "report": _report,
+        "view": _view,
+        "send": _send,
+        "clean": _clean,
     }
     if name == "legacy":
         from pymopex.kit import legacy as translator
@@ -177,6 +183,47 @@ def _cal(words: list[str]) -> int:
     return EXIT_DONE
 
 
+def _view(words: list[str]) -> int:
+    from pymopex.view import command
+
+    command.run(words)
+    return EXIT_DONE
+
+
+def _send(words: list[str]) -> int:
+    from pymopex.kit import sending
+
+    sending.run(words)
+    return EXIT_DONE
+
+
+def _clean(words: list[str]) -> int:
+    if any(word in ("-h", "--help") for word in words):
+        print(
+            "usage: mopex clean NAMELIST... [--list] [KEY=VALUE ...]    deletes intermediate files of finished runs, "
+            "or lists them"
+        )
+        return EXIT_DONE
+    from pymopex.kit import cleaning, driver, log
+    from pymopex.kit.parallel import Pool
+    from pymopex.kit.task import Run
+
+    command = driver.parse_command([word for word in words if word != "--list"])
+    if not command.namelists:
+        raise InputError("clean: a namelist is needed: mopex clean NAMELIST... [--list]")
+    settings = [driver.open_settings(path, command.overrides) for path in command.namelists]
+    runs = [Run(one, Pool(1)) for one in settings]
+    found = [cleaning.listed(run) for run in runs]  # all are looked at before the first file goes
+    if "--list" in words:
+        for path in dict.fromkeys(path for paths in found for path in paths):
+            print(path)
+        return EXIT_DONE
+    for run in runs:
+        cleaning.delete_intermediate(run)
+    log.say("clean terminated normally")
+    return EXIT_DONE
+
+
 def _task(name: str, words: list[str]) -> int:
     from pymopex.kit import manual, sheets
     from pymopex.kit.errors import suggestion
@@ -198,6 +245,8 @@ def _run_task(name: str, words: list[str]) -> int:
     from pymopex.kit.task import Run
 
     command = driver.parse_command(words)
+    if command.start:
+        raise InputError(f"{name}: --from and --only are for pipelines, such as flow.sh")
     tool = sheets.sheet(name).tool
     optional = tool or not sheets.sheet(name).uses or name in ("simulate", "make_prf", "prepare")
     if name == "prepare" and len(command.namelists) == 1 and not command.namelists[0].endswith(".nl"):

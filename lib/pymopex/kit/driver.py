@@ -11,7 +11,7 @@ from importlib import import_module
 
 from pymopex.kit import calfind, cleaning, files, log, namelist, sheets, stages
 from pymopex.kit.checking import problems_of
-from pymopex.kit.errors import EXIT_DONE, EXIT_FAILED, EXIT_INPUT, InputError, InputErrors
+from pymopex.kit.errors import EXIT_DONE, EXIT_FAILED, EXIT_INPUT, InputError, InputErrors, suggestion
 from pymopex.kit.parallel import Pool
 from pymopex.kit.parameters import Settings
 from pymopex.kit.task import Run
@@ -72,11 +72,34 @@ def flags_of(pipeline: str) -> dict[str, tuple[str, str]]:
 
 @dataclass
 class Command:
-    """A driver's command line: namelists, values set by flags and ``KEY=VALUE``, and the ``-u`` namelist."""
+    """A driver's command line: namelists, values set by flags and ``KEY=VALUE``, and the ``-u`` namelist.
+
+    ``start`` is the module of ``--from`` or, with ``alone``, that of ``--only``; as ``PIPELINE.MODULE`` where several
+    pipelines of a flow have it.
+    """
 
     namelists: list[str] = field(default_factory=list)
     overrides: dict[str, str] = field(default_factory=dict)
     mosaic_namelist: str = ""
+    start: str = ""
+    alone: bool = False
+
+    def part(self, pipeline: str, wanted: list[str]) -> list[str]:
+        """Give those of the wanted tasks of a pipeline that ``--from`` or ``--only`` leaves.
+
+        Raises
+        ------
+        InputError
+            The pipeline has no such module.
+        """
+        if not self.start:
+            return wanted
+        name, order = self.start.rpartition(".")[2], pipeline_tasks(pipeline)
+        if name not in order:
+            raise InputError(f"{self.start}: no module of {pipeline}{suggestion(name, order)}")
+        if self.alone:
+            return [name]
+        return [task for task in wanted if order.index(task) >= order.index(name)]
 
 
 def parse_command(words: list[str], pipeline: str = "") -> Command:
@@ -102,18 +125,29 @@ def parse_command(words: list[str], pipeline: str = "") -> Command:
         word = rest.pop(0)
         if word == "--skip-bad-frames":
             command.overrides["Skip_Bad_Frames"] = "1"
+        elif match := re.fullmatch(r"--(from|only)(?:=(.*))?", word):
+            command.start, command.alone = match[2] or (rest.pop(0) if rest else ""), match[1] == "only"
+            if not command.start:
+                problems.append(f"{word}: needs a value (module)")
         elif word == "--like" or word.startswith("--like="):
             value = word[7:] or (rest.pop(0) if rest else "")
             if not value:
                 problems.append("--like: needs a value (FITS image)")
             command.overrides["FIDUCIALIMAGEFRAMEIN.Like_Image"] = value
+        elif word == "--memory" or word.startswith("--memory="):
+            value = word[9:] or (rest.pop(0) if rest else "")
+            if not value:
+                problems.append("--memory: needs a value (such as 1GB)")
+            command.overrides["Memory"] = _gigabytes(value)
         elif re.fullmatch(r"-[A-Za-z].*", word) and word[1] in flags:
             value = word[2:] or (rest.pop(0) if rest else "")
             if not value:
                 problems.append(f"{word}: needs a value ({flags[word[1]][1]})")
             _take_flag(command, word[1], flags[word[1]][0], value)
         elif word.startswith("-"):
-            problems.append(f"{word}: unknown flag; known are {' '.join('-' + f for f in flags)} --like")
+            problems.append(
+                f"{word}: unknown flag; known are {' '.join('-' + f for f in flags)} --like --memory --from --only"
+            )
         elif "=" in word:
             key, _, value = word.partition("=")
             command.overrides[key] = value
@@ -122,6 +156,14 @@ def parse_command(words: list[str], pipeline: str = "") -> Command:
     if problems:
         raise InputErrors(problems)
     return command
+
+
+def _gigabytes(value: str) -> str:
+    """Give a size with a unit, such as 500MB, in gigabytes; anything else as it is."""
+    found = re.fullmatch(r"([0-9.]+) ?([MGT])B?", value, re.IGNORECASE)
+    if not found:
+        return value
+    return f"{float(found[1]) * {'M': 1e-3, 'G': 1.0, 'T': 1e3}[found[2].upper()]:g}"
 
 
 def _told(words: list[str]) -> str:
@@ -283,7 +325,7 @@ def drive(pipeline: str, tasks: list[str], command: Command, reports: list[str] 
     if len(command.namelists) != 1:
         raise InputError(f"{pipeline}: one namelist is needed (-n namelist); got {len(command.namelists)}")
     settings = open_settings(command.namelists[0], command.overrides, pipeline)
-    wanted = [task for task in tasks if settings.triggered(task)]
+    wanted = command.part(pipeline, [task for task in tasks if settings.triggered(task)])
     run = Run(settings)
     started = time.monotonic()
     try:
@@ -295,11 +337,12 @@ def drive(pipeline: str, tasks: list[str], command: Command, reports: list[str] 
             _mosaic_residuals(run, command)
         else:
             execute(run, wanted)
-        cleaning.clean(run, wanted)
+        if not command.alone:
+            cleaning.clean(run, wanted)
     finally:
         run.pool.close()
     log.say(f"{pipeline}: {time.monotonic() - started:.1f} s, peak memory {log.peak_memory():.0f} MB")
-    wanted_reports = [run.globals.OUTPUT_DIR] if run.globals.create_report else []
+    wanted_reports = [run.globals.OUTPUT_DIR] if run.globals.create_report and not command.alone else []
     if reports is None:
         _report(wanted_reports)
     else:
@@ -363,14 +406,30 @@ def flow(command: Command) -> None:
     if {"apex", "apex_user_list"} & {pipeline for _, pipeline in steps}:
         links["mosaic"]["keep_coadded_tiles"] = "1"  # APEX works on them
     reports: list[str] = []
-    for path, pipeline in steps:
-        log.say(f"== {pipeline}: {path}")
+    first = _first_step(command, [pipeline for _, pipeline in steps])
+    for number, (path, pipeline) in enumerate(steps[: first + 1] if command.alone else steps):
         known = Command([path], {**command.overrides, **links[pipeline]}, command.mosaic_namelist)
-        if not drive(pipeline, pipeline_tasks(pipeline), known, reports):
-            break
+        if number == first:
+            known.start, known.alone = command.start, command.alone
+        if number >= first:
+            log.say(f"== {pipeline}: {path}")
+            if not drive(pipeline, pipeline_tasks(pipeline), known, reports):
+                break
         for later, found in _links(pipeline, path, known.overrides).items():
             links[later].update(found)
     _report(reports)
+
+
+def _first_step(command: Command, pipelines: list[str]) -> int:
+    """Tell with which pipeline a flow begins: the one that has the module of ``--from`` or ``--only``."""
+    if not command.start:
+        return 0
+    home, _, name = command.start.rpartition(".")
+    for number, pipeline in enumerate(pipelines):
+        if home in ("", pipeline) and name in pipeline_tasks(pipeline):
+            return number
+    known = [task for pipeline in pipelines for task in pipeline_tasks(pipeline)]
+    raise InputError(f"{command.start}: no module of {', '.join(pipelines)}{suggestion(name, known)}")
 
 
 def _check_flow(command: Command) -> list[tuple[str, str]]:
@@ -381,6 +440,10 @@ def _check_flow(command: Command) -> list[tuple[str, str]]:
         text for path in command.namelists for text in problems_of(_open, path, command, handed, found)
     ]
     steps = [(Run(settings, Pool(1)), _wanted(settings)) for settings in found]
+    if command.start and not problems:  # what comes before is taken as it is
+        first = _first_step(command, [settings.pipeline for settings in found])
+        run, wanted = steps[first]
+        steps = [(run, command.part(run.pipeline, wanted)), *(() if command.alone else steps[first + 1 :])]
     for run, wanted in steps:
         run.promised = set(handed[run.pipeline].values())
         problems += _problems(run, wanted, run is steps[0][0])

@@ -37,7 +37,11 @@ def driver_help(pipeline: str) -> str:
     lines += [f"  -{flag} VALUE  {text}" for flag, text in flags]
     if pipeline not in sheets.SINGLE:
         lines += ["  --like IMAGE  take the grid of a FITS image for the mosaic (Like_Image)"]
+        lines += ["  --memory SIZE  memory for all processes together, such as 1GB: smaller tiles (Memory)"]
         lines += ["  --skip-bad-frames  leave out frames that cannot be used"]
+    lines += [
+        "  --from MODULE  begin with this module, on the products that are there; --only MODULE  run it alone"
+    ]
     lines += [""]
     if not many:
         lines.append("modules, each run if the namelist switches it on:")

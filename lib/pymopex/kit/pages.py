@@ -132,6 +132,9 @@ def pipelines_page() -> str:
         "Of the pipelines that work on one image, or at the positions of a list:",
         *_table(("flag", "key it sets", "meaning"), own),
         "`--like IMAGE` takes the grid of a FITS image for the mosaic (`Like_Image`). "
+        "`--memory 1GB` cuts tiles so small that all processes together keep within it (`Memory`). "
+        "`--from MODULE` begins with a module, on the products that are there, and `--only MODULE` runs it alone; in a "
+        "flow, where several pipelines have it, `PIPELINE.MODULE`. "
         "`--skip-bad-frames` leaves out frames that cannot be used (`Skip_Bad_Frames`). `KEY=VALUE` and "
         "`BLOCK.KEY=VALUE` set any parameter.",
     )

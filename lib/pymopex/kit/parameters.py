@@ -273,8 +273,7 @@ def convert(parameter: Parameter, text: str) -> Any:
             raise ValueError("neither on nor off")
         return text.lower() in _TRUE
     if kind == "choice":
-        words = sheets._words(parameter.check)
-        for word in words:
+        for word in parameter.choices:
             if word.casefold() == text.casefold():
                 return word
         raise ValueError("not a choice")

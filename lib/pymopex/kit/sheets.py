@@ -69,12 +69,17 @@ class Parameter:
         return self.by_pipeline.get(pipeline, self.default).replace("{pipeline}", pipeline)
 
     @property
+    def choices(self) -> tuple[str, ...]:
+        """The words to choose from; none for another kind."""
+        return tuple(_words(self.check)) if self.kind == "choice" else ()
+
+    @property
     def allowed(self) -> str:
         """The allowed range, in words."""
         arguments = _arguments(self.check)
         low, high = arguments.get("min"), arguments.get("max")
         if self.kind == "choice":
-            return "one of " + ", ".join(_words(self.check))
+            return "one of " + ", ".join(self.choices)
         if self.kind == "switch":
             return "0 or 1"
         if self.kind == "auto_angle":

@@ -68,6 +68,17 @@ def file_name(pipeline: str, instrument: str = "I1") -> str:
     return f"{pipeline}_{instrument}.nl"
 
 
+def title(pipeline: str) -> str:
+    """Give the title of a pipeline."""
+    return _TITLES.get(pipeline, pipeline)
+
+
+def titles() -> dict[str, dict[str, str]]:
+    """Give the titles of pipelines and the names of instruments that there are templates for, by their keys."""
+    instruments = {key: str(about["name"]) for key, about in _table()["instruments"].items()}
+    return {"pipelines": dict(_TITLES), "instruments": instruments}
+
+
 def listing() -> list[str]:
     """Give what ``mopex new`` tells: the names of all templates, as a table of pipelines and instruments."""
     instruments = _table()["instruments"]
