@@ -9,7 +9,8 @@ outlier masks of all. Frames go to the halves two by two, since the dithers of t
 each frame to the next.
 
 Printed per bin of signal-to-noise ratio: the width of the differences between the halves over their uncertainties, as
-they are and scaled by the square root of chi2/dof (``Scale_Errors``), for flux, right ascension and declination; the
+they are, scaled by the square root of chi2/dof (``Scale_Errors``), and from the scatter of the single frames
+(``Frame_Errors`` besides), for flux, right ascension and declination; the
 median chi2/dof; and the scatter of the fluxes between the halves in per cent. Then the ratio of PRF flux to aperture
 flux on the scale of the calibration. Products are there afterwards: a second run takes them.
 """
@@ -68,8 +69,8 @@ def whole_flow(data: Path, field: str, out: Path) -> tuple[list[str], list[str]]
     return lists, keys
 
 
-def fit_half(out: Path, lists: list[str], keys: list[str], channel: int, number: int) -> Table:
-    """Fit the sources of all frames in one half of them."""
+def fit_half(out: Path, lists: list[str], keys: list[str], channel: int, number: int) -> tuple[Table, Table]:
+    """Fit the sources of all frames in one half of them: uncertainties of the pixels, and of the frames' scatter."""
     half, done = out / f"half{number + 1}", out / "out"
     half.mkdir(exist_ok=True)
     wanted = dict(zip(lists[::2], lists[1::2], strict=True))
@@ -107,15 +108,24 @@ def fit_half(out: Path, lists: list[str], keys: list[str], channel: int, number:
         "-O",
         str(half),
     )
-    return read_table(str(half / "extract_raw.tbl"))
+    found = read_table(str(half / "extract_raw.tbl"))
+    run(
+        "mopex",
+        "sourcestimate",
+        str(half / f"apex_user_list_I{channel}.nl"),
+        "Frame_Errors=1",
+        "Scale_Errors=1",
+    )
+    return found, read_table(str(half / "extract_raw.tbl"))
 
 
 def column(table: Table, name: str, rows: np.ndarray) -> np.ndarray:
     return np.asarray(table.column(name), dtype=float)[rows]
 
 
-def difference_figures(one: Table, two: Table, channel: int) -> None:
+def difference_figures(halves: list[tuple[Table, Table]], channel: int) -> None:
     """Print the widths of the differences over their uncertainties."""
+    (one, framed), (two, framed_too) = halves
     every = [np.arange(len(table.column("flux"))) for table in (one, two)]
     place = [
         (column(t, "RA", rows), column(t, "Dec", rows)) for t, rows in zip((one, two), every, strict=True)
@@ -136,20 +146,27 @@ def difference_figures(one: Table, two: Table, channel: int) -> None:
             "n_frames",
         )
     }
+    scattered = {
+        name: np.array([column(t, name, rows) for t, rows in zip((framed, framed_too), pair, strict=True)])
+        for name in ("delta_flux", "delta_RA", "delta_Dec")
+    }
     good = (
         (values["status"] > 0).all(axis=0)
         & (values["N_PS"] == 1).all(axis=0)
         & (values["n_frames"] > 2).all(axis=0)
     )
     values = {name: value[:, good] for name, value in values.items()}
+    scattered = {name: value[:, good] for name, value in scattered.items()}
     across = np.cos(np.radians(values["Dec"][0]))
     east, north = sky_offsets(values["RA"][0], values["Dec"][0], values["RA"][1], values["Dec"][1])
     off = [values["flux"][0] - values["flux"][1], east / 3600, north / 3600]
     error = [values["delta_flux"], values["delta_RA"] * across, values["delta_Dec"]]
+    framed_error = [scattered["delta_flux"], scattered["delta_RA"] * across, scattered["delta_Dec"]]
     snr = (values["flux"] / values["delta_flux"]).mean(axis=0)
     flux = values["flux"].mean(axis=0)
     print(
-        "   SNR of a half       n   pulls: flux    RA   Dec   scaled: flux    RA   Dec   chi2/dof  scatter of flux"
+        "   SNR of a half       n   pulls: flux    RA   Dec   scaled: flux    RA   Dec   frames: flux    RA   Dec"
+        "   chi2/dof  scatter of flux"
     )
     for low, high in pairwise(EDGES):
         use = (snr >= low) & (snr < high) & (flux < SATURATED[channel])
@@ -158,8 +175,9 @@ def difference_figures(one: Table, two: Table, channel: int) -> None:
         plain = [spread((d / np.hypot(*e))[use]).width for d, e in zip(off, error, strict=True)]
         root = np.sqrt(values["chi2/dof"])
         scaled = [spread((d / np.hypot(*(e * root)))[use]).width for d, e in zip(off, error, strict=True)]
+        frames = [spread((d / np.hypot(*e))[use]).width for d, e in zip(off, framed_error, strict=True)]
         share = spread((off[0] / flux)[use]).width / np.sqrt(2)
-        numbers = "  ".join(" ".join(f"{v:6.3f}" for v in part) for part in (plain, scaled))
+        numbers = "  ".join(" ".join(f"{v:6.3f}" for v in part) for part in (plain, scaled, frames))
         chi = np.median(values["chi2/dof"][:, use])
         print(f"  {low:6d} to {high:6d}  {use.sum():5d}   {numbers}   {chi:8.3f}  {100 * share:8.2f} %")
 
@@ -202,9 +220,9 @@ def main() -> None:
         channel, out = FIELDS[field][0], top / field
         out.mkdir(parents=True, exist_ok=True)
         lists, keys = whole_flow(data, field, out)
-        one, two = (fit_half(out, lists, keys, channel, number) for number in (0, 1))
-        print(f"{field}: {len(one.column('flux'))} and {len(two.column('flux'))} sources")
-        difference_figures(one, two, channel)
+        halves = [fit_half(out, lists, keys, channel, number) for number in (0, 1)]
+        print(f"{field}: {' and '.join(str(len(plain.column('flux'))) for plain, _ in halves)} sources")
+        difference_figures(halves, channel)
         aperture_figures(out / "out", channel)
 
 

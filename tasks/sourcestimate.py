@@ -101,6 +101,10 @@ def run(run: Run) -> None:
     Uncertainties come from those of the pixels. Where the uncertainty images are of a wrong scale, as the archive's
     are, ``Scale_Errors`` multiplies them by the square root of chi2/dof of the fit, which is the measured noise over
     the stated one; chi2 itself, the SNR column and the single frames of ``extract.h5`` stay as they are.
+    With ``Frame_Errors`` they are those of the single frames: position and flux scatter from frame to frame by more
+    than the pixels' noise, where PRF, pointing or the response within pixels are not perfectly known. The variances
+    of the fit are multiplied by the variance of these deviations over their uncertainties; the stated one (with
+    ``Scale_Errors`` that of chi2/dof) counts as four frames, since a few frames cannot tell.
 
     Pixels of a mosaic that are smaller than those of the frames share their noise, and the recipes of the SNR column,
     like the uncertainties, count them as independent: both are too good on a mosaic of 0.6 arcsec. With
@@ -284,11 +288,19 @@ def _jobs(run: Run, sources: _Sources, table: str, which: np.ndarray, folder: st
             bright=sources.bright,
             hole=run.params.Bright_Hole,
             curves=os.path.join(folder, f"{number:06d}.npy") if folder else "",
+            frame_errors=_expected_factor(run),
         )
         for number, members in enumerate(
             blocks(sources.ra[which], sources.dec[which], sources.group[which], count)
         )
     ]
+
+
+def _expected_factor(run: Run) -> float | None:
+    """Give what single frames are expected to scatter by (0: chi2/dof); None if they are not asked."""
+    if run.single or not run.params.Frame_Errors:
+        return None
+    return 0.0 if run.params.Scale_Errors else 1.0
 
 
 def _settings(run: Run) -> Any:

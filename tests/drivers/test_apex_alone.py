@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 from astropy.io import fits
+from pymopex.frame_errors import frame_factors
+from pymopex.kit.catalogues import read_light_curve
 from pymopex.kit.ipac import read_table
 
 FLUX = 0.02  # relative, median of the bright stars: no outlier mask here, the fit itself drops the hits
@@ -72,3 +74,29 @@ def test_qa_with_a_namelist_of_its_own_for_the_mosaic(alone, mopex):
     assert np.nanmax(residual[seen]) < 0.2 * np.nanmax(mosaic)
     assert len(list((top / "Rmask-mosaic").glob("*_rmask.fits"))) == 12
     assert "mosaic_rmask" in log
+
+
+def test_uncertainties_from_the_scatter_of_the_frames(field, mopex, tmp_path, monkeypatch):
+    """Frame_Errors multiplies those of the fit by what the rows of extract.h5 tell."""
+    monkeypatch.chdir(field.copy(tmp_path / "work"))
+    tables = []
+    for keys in ((), ("Frame_Errors=1",)):
+        status, log = mopex("sourcestimate", "out/apex_I1.nl", "Detect_Residual=0", "Fit_Passes=1", *keys)
+        assert status == 0, log
+        tables.append(read_table("out/extract_raw.tbl"))
+    plain, scattered = tables
+    np.testing.assert_allclose(scattered.column("flux"), plain.column("flux"))
+    told = 0
+    for i, number in enumerate(plain.column("srcid")):
+        curve = read_light_curve("out/extract.h5", int(number))
+        if plain.column("status")[i] == 0 or len(curve) < 3:
+            continue
+        shifts = [
+            np.column_stack([curve[f"{kind}{axis}"] for axis in ("dx", "dy")]) for kind in ("", "delta_")
+        ]
+        position, light = frame_factors((curve["flux"], curve["delta_flux"]), tuple(shifts), 1.0)
+        for name, factor in (("delta_flux", light), ("delta_RA", position), ("delta_Dec", position)):
+            wanted = np.sqrt(factor) * plain.column(name)[i]
+            assert scattered.column(name)[i] == pytest.approx(wanted, rel=5e-3, abs=1e-9), (number, name)
+        told += abs(light - 1) > 0.1
+    assert told > 5

@@ -30,7 +30,8 @@ class FitJob:
     """One block: which sources, in which frames, and how.
 
     Positions in degrees and fluxes in microjansky are those of all sources; `members` are the sources of the block.
-    With a path in `curves`, the measurements in single frames are written there. Pixels at the level `saturation`
+    With a path in `curves`, the measurements in single frames are written there; with `frame_errors`, which is the
+    factor expected of the variances (0: chi2/dof of the fit), their scatter is given. Pixels at the level `saturation`
     [image unit] or above are left out, and so are those within `hole` pixels of the sources marked in `bright`.
     """
 
@@ -50,6 +51,7 @@ class FitJob:
     images: tuple[str, ...] = ()
     snr_box: int = 3
     curves: str = ""
+    frame_errors: float | None = None
     saturation: float | None = None
     bright: np.ndarray | None = None
     hole: float = 0.0
@@ -60,7 +62,8 @@ class Fitted:
     """The fit of one group and what its rows need besides.
 
     These are the noise in the box, the mean scale, the central PRF value, and the radius of the masked core of each
-    member [pixel], 0 for a core that is not masked.
+    member [pixel], 0 for a core that is not masked. `factors` are those of the variances of the position and of the
+    flux of each source of the fit, if single frames tell them.
     """
 
     members: np.ndarray
@@ -70,6 +73,7 @@ class Fitted:
     central: np.ndarray
     dropped: int
     hole: np.ndarray
+    factors: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -90,15 +94,17 @@ def fit_block(job: FitJob) -> list[Fitted]:
     With known fluxes (from an earlier pass) every frame is freed of all sources first, and each group gets its own
     model back: so the wings of neighbours that are not in the group do not enter its fit.
     """
-    from pymopex.kit.light_curves import curve_rows, save_rows
+    from pymopex.kit.light_curves import curve_rows, save_rows, with_factors
 
     table, _, central = load_table(job.table)
     found, curves = [], []
     for gathered in gather_groups(job):
         fitted, group = _fit(job, gathered, table, central)
+        if job.curves or job.frame_errors is not None:
+            rows = curve_rows(fitted, group, table, gathered.frames, job.settings)
+            curves.append(rows)
+            fitted = with_factors(fitted, rows, job.frame_errors)
         found.append(fitted)
-        if job.curves:
-            curves.append(curve_rows(fitted, group, table, gathered.frames, job.settings))
     if job.curves:
         save_rows(job.curves, curves)
     return found
@@ -106,12 +112,15 @@ def fit_block(job: FitJob) -> list[Fitted]:
 
 def gather_groups(job: FitJob) -> list[Gathered]:
     """Collect the pixels of each group of a block that some frame holds."""
+    from pymopex.projection import unit_vectors
+
     table, where, _ = load_table(job.table)
     groups = [job.members[part] for part in Groups(job.group[job.members], 0).members]
     owner = {int(member): g for g, members in enumerate(groups) for member in members}
     pieces: list[list[Any]] = [[] for _ in groups]
+    sky = unit_vectors(job.ra, job.dec)
     for number, files in enumerate(job.frames):
-        for g, piece in _pieces(job, number, files, table, where, groups, owner):
+        for g, piece in _pieces(job, number, files, table, where, groups, owner, sky):
             pieces[g].append(piece)
     found = []
     for members, parts in zip(groups, pieces, strict=True):
@@ -133,20 +142,22 @@ def _pieces(
     where: PRFMap | PRFGrid,
     groups: list[np.ndarray],
     owner: dict[int, int],
+    sky: np.ndarray,
 ) -> Iterator[tuple[int, tuple]]:
-    """Give the number, pixels and places of each group that one frame holds."""
-    wcs, shape = frame_geometry(files.image, job.refined)
-    reach = max(20.0, *table.half_size, job.fit_size.max(), -job.n_edge)
-    near = near_frame(wcs, shape, job.ra, job.dec, reach)
-    place = {int(source): i for i, source in enumerate(near)}
-    touched = sorted({owner[source] for source in place if source in owner})
+    """Give the number, pixels and places of each group that one frame holds; `sky` are unit vectors of all sources."""
+    reach = float(max(20.0, *table.half_size, job.fit_size.max(), -job.n_edge))
+    centre, cosine = _frame_disc(files.image, job.refined, reach)
+    touched = sorted({owner[int(m)] for m in job.members[centre @ sky[:, job.members] >= cosine]})
     if not touched:
         return
+    wcs, shape = frame_geometry(files.image, job.refined)
+    near = np.flatnonzero(centre @ sky >= cosine)
     x, y, jacobian = place_sources(wcs, job.ra[near], job.dec[near])
     inside = inside_frame(x, y, shape, job.n_edge)
     chosen = []
     for g in touched:
-        rows = np.array([place[int(m)] for m in groups[g] if int(m) in place])
+        rows = np.searchsorted(near, groups[g])
+        rows = rows[near[np.minimum(rows, near.size - 1)] == groups[g]]
         if len(rows) == len(groups[g]) and inside[rows].any():
             chosen.append((g, rows))
     if not chosen:
@@ -196,6 +207,12 @@ def frame_geometry(path: str, refined: bool) -> tuple[Any, tuple[int, int]]:
     return frame_wcs(header, refined=refined), (header["NAXIS2"], header["NAXIS1"])
 
 
+@remembered(maxsize=4096)
+def _frame_disc(path: str, refined: bool, reach: float) -> tuple[np.ndarray, float]:
+    """Give the middle of a frame as a unit vector, and the cosine of how far from it light may reach the frame."""
+    return _disc(*frame_geometry(path, refined), reach)
+
+
 def model_of_frame(job: FitJob, files: FrameFiles, cut: tuple[slice, slice]) -> tuple[np.ndarray, float]:
     """Draw all sources with their fluxes in (part of) a frame; and give the MJy/sr per microjansky in its middle."""
     from pymopex.projection import rotate_sky, sky_system, sky_to_pixel
@@ -219,11 +236,18 @@ def near_frame(
     wcs: Any, shape: tuple[int, int], ra: np.ndarray, dec: np.ndarray, reach: float = 20.0
 ) -> np.ndarray:
     """Give the sources whose light may reach the frame, as far as `reach` pixels."""
+    from pymopex.projection import unit_vectors
+
+    centre, cosine = _disc(wcs, shape, reach)
+    return np.flatnonzero(centre @ unit_vectors(ra, dec) >= cosine)
+
+
+def _disc(wcs: Any, shape: tuple[int, int], reach: float) -> tuple[np.ndarray, float]:
     from pymopex.projection import pixel_to_sky, rotate_sky, sky_system, unit_vectors
 
     at = np.array([[shape[1] / 2, shape[0] / 2], [-reach, -reach]]).T
     c, e = unit_vectors(*rotate_sky(*pixel_to_sky(wcs, *at), sky_system(wcs), "J2000")).T
-    return np.flatnonzero(c @ unit_vectors(ra, dec) >= c @ e)
+    return c, float(c @ e)
 
 
 def inside_frame(x: np.ndarray, y: np.ndarray, shape: tuple[int, int], n_edge: int) -> np.ndarray:

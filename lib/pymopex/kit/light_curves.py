@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pymopex.columns import LIGHTCURVE
 from pymopex.fitting import FitSettings, FitStatus, light_curve
+from pymopex.frame_errors import frame_factors
 from pymopex.kit.files import whole
 
 if TYPE_CHECKING:
@@ -69,6 +71,29 @@ def curve_rows(
         rows[name] = curve.shift[frame, source, axis]
         rows[f"delta_{name}"] = np.sqrt(curve.shift_variance[frame, source, axis])
     return rows
+
+
+def with_factors(fitted: Fitted, rows: np.ndarray, expected: float | None) -> Fitted:
+    """Give the fit with the factors of its variances that its rows of single frames tell.
+
+    Parameters
+    ----------
+    fitted : Fitted
+        The fit of a group in all frames.
+    rows : ndarray of PART
+        From `curve_rows`.
+    expected : float or None
+        Factor of frames that scatter as they should; 0: chi2/dof of the fit; None: the fit stays as it is.
+    """
+    if expected is None:
+        return fitted
+    factors = np.full((len(fitted.fit.sources), 2), expected or fitted.fit.chi2_dof)
+    for number in range(len(factors)):
+        own = rows[rows["number"] == number]
+        shifts = [np.column_stack([own[f"{kind}{axis}"] for axis in ("dx", "dy")]) for kind in ("", "delta_")]
+        fluxes = own["flux"].astype(float), own["delta_flux"].astype(float)
+        factors[number] = frame_factors(fluxes, (shifts[0], shifts[1]), factors[number, 0])
+    return replace(fitted, factors=factors)
 
 
 def save_rows(path: str, rows: list[np.ndarray]) -> None:
