@@ -36,12 +36,14 @@ APERTURE = 6  # pixels of the mosaic
 NO_REJECTION = tuple(f"USE_{kind}OUTLIER_FOR_RMASK=0" for kind in ("", "DUAL_", "BOX_"))
 
 
-def run(folder: Path, *words: str) -> float:
-    """Run a command quietly; gives the seconds of processor time."""
+def run(folder: Path, *words: str, said: list[str] | None = None) -> float:
+    """Run a command quietly; gives the seconds of processor time, and adds what it said to `said`."""
     before = os.times()
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{' '.join(words)}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    if said is not None:
+        said.append(done.stdout)
     after = os.times()
     return after.children_user + after.children_system - before.children_user - before.children_system
 
@@ -77,7 +79,9 @@ def mosaic(folder: Path, images: str, out: str, *words: str) -> float:
     return run(folder, "mopex", "drive", "mosaic", "-n", "mosaic_I1.nl", *lists, *words)
 
 
-def swarp(folder: Path, images: list[str], out: str, combine: str, resampling: str) -> float:
+def swarp(
+    folder: Path, images: list[str], out: str, combine: str, resampling: str, threads: int = 0
+) -> float:
     """Co-add with SWarp on the grid of the mosaic."""
     work = folder / out
     work.mkdir(exist_ok=True)
@@ -97,6 +101,8 @@ def swarp(folder: Path, images: list[str], out: str, combine: str, resampling: s
         "SUBTRACT_BACK": "Y", "BACK_SIZE": "64", "RESAMPLING_TYPE": resampling, "GAIN_DEFAULT": _gain(images[0]),
         "FSCALASTRO_TYPE": "NONE", "VERBOSE_TYPE": "QUIET", "WRITE_XML": "N",
     }  # fmt: skip
+    if threads:
+        keys["NTHREADS"] = str(threads)
     words = [word for key, value in keys.items() for word in (f"-{key}", value)]
     return run(work, _swarp_command(), "@list", *words)
 

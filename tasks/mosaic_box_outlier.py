@@ -16,7 +16,7 @@ def run(run: Run) -> None:
 
 
 def _statistics(stack: Any, core: Any, reach: Any, settings: tuple) -> Any:
-    from pymopex.outliers import box_statistics
+    from pymopex.box_outliers import box_statistics
 
     box_x, box_y, bias = settings
     return box_statistics(stack, box_x=box_x, box_y=box_y, bias=round(bias), core=core, reach=reach)

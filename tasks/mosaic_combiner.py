@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 import os
+from typing import TYPE_CHECKING
 
 from pymopex.kit.coadding import MOSAICS, combine, parts
 from pymopex.kit.layers import coadd_tiles, read_mosaic_part
 from pymopex.kit.task import Run
 
+if TYPE_CHECKING:
+    import numpy as np
+
 _RIGHT = (0.8, 1.25)  # ratios of scatter and uncertainty that need no word
+_ENOUGH = 16_000_000  # pixels of a mosaic that tell the ratio
 
 
 def run(run: Run) -> None:
@@ -38,14 +43,11 @@ def run(run: Run) -> None:
 def _factors(run: Run, made: list[str]) -> dict[str, float]:
     """Compare uncertainties with the scatter; gives what uncertainties and variance are to be multiplied by."""
     import numpy as np
-    from pymopex.geometry import Box
     from pymopex.variance import scatter_ratio
 
     if not {"unc", "std"} <= set(made):
         return {}
-    grid = run.fiducial()
-    whole = Box(0, 0, grid.naxis1, grid.naxis2)
-    read = {part: read_mosaic_part(coadd_tiles(run, part), whole) for part in ("image", "std", "unc", "cov")}
+    read = {part: _sample(run, part) for part in ("image", "std", "unc", "cov")}
     ratio = scatter_ratio(read["image"], read["std"], read["unc"], read["cov"])
     if not math.isfinite(ratio):
         return {}
@@ -54,9 +56,22 @@ def _factors(run: Run, made: list[str]) -> dict[str, float]:
         return {}
     factors = {"unc": ratio}
     if "var" in made:
-        root = np.sqrt(read_mosaic_part(coadd_tiles(run, "var"), whole))
+        root = np.sqrt(_sample(run, "var"))
         factors["var"] = scatter_ratio(read["image"], read["std"], root, read["cov"]) ** 2
     return factors
+
+
+def _sample(run: Run, part: str) -> np.ndarray:
+    """Read a mosaic, of a large one as many of its rows, evenly spaced, as a ratio needs."""
+    import numpy as np
+    from pymopex.geometry import Box
+
+    grid, tiles = run.fiducial(), coadd_tiles(run, part)
+    step = math.ceil(grid.naxis1 * grid.naxis2 / _ENOUGH)
+    if step == 1:
+        return read_mosaic_part(tiles, Box(0, 0, grid.naxis1, grid.naxis2))
+    rows = [read_mosaic_part(tiles, Box(0, y, grid.naxis1, 1)) for y in range(0, grid.naxis2, step)]
+    return np.concatenate(rows)
 
 
 def _tell(run: Run, ratio: float) -> None:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from pymopex.kit.images import read_section, write_image
+from pymopex.kit.images import read_section, write_image, write_image_of
 from pymopex.kit.interpolate import layer_header
-from pymopex.kit.layers import layers, on_tile, read_mosaic_part, tile_boxes, tile_rows, write_table_whole
+from pymopex.kit.layers import layers, mosaic_strips, on_tile, tile_boxes, tile_rows, write_table_whole
 from pymopex.kit.task import Run
 
 
 def run(run: Run) -> None:
     """Write the coverage tiles, their table, and ``covg_map.fits``."""
     from pymopex import columns
-    from pymopex.geometry import Box
 
     grid, chosen, stamp = run.fiducial(), layers(run), run.stamp()
     boxes = tile_boxes(run, "TILEMAX_X", "TILEMAX_Y")
@@ -24,8 +23,8 @@ def run(run: Run) -> None:
     ]
     run.keep(*run.map(_cover, jobs, "tiles"))
     tiles = list(zip(boxes, paths, strict=True))
-    everything = Box(0, 0, grid.naxis1, grid.naxis2)
-    run.keep(write_image(run.path("covg_map"), read_mosaic_part(tiles, everything), grid.header(), stamp))
+    strips = mosaic_strips(grid, tiles)
+    run.keep(write_image_of(run.path("covg_map"), grid.shape, strips, grid.header(), stamp))
     write_table_whole(run, run.path("covg_tiles"), columns.TILES, tile_rows(tiles))
     run.note(f"{len(chosen)} frames on {len(boxes)} tiles")
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from pymopex.kit import log
 from pymopex.kit.checking import problems_of_settings, refused
 from pymopex.kit.errors import InputError
 from pymopex.kit.interpolate import InterpolationJob, interpolate_frame, wanted_method
-from pymopex.kit.layers import write_layer_table
+from pymopex.kit.layers import frame_map, write_layer_table
 from pymopex.kit.lists import write_list
 from pymopex.kit.task import Run
+
+if TYPE_CHECKING:
+    from pymopex.fiducial import FiducialFrame
 
 _FIELDS = {"fineres": "FINERES", "driz_fac": "DRIZ_FAC", "grid_ratio": "GRID_RATIO", "alpha": "ALPHA"}
 
@@ -42,6 +48,7 @@ def run(run: Run) -> None:
     run.keep(run.path("mosaic_fif"))
     bright = run.pipeline == "overlap" and run.params.mask_bright and run.settings.triggered("detect_outlier")
     jobs = [_job(run, files, grid, bright) for files in run.frames()]
+    _tell_space(run, grid)
     boxes = run.map(interpolate_frame, jobs)
     write_layer_table(run, "interp", boxes)
     _write_lists(run, jobs, boxes)
@@ -51,6 +58,37 @@ def run(run: Run) -> None:
     run.note(f"{inside} of {len(jobs)} frames on a mosaic of {grid.naxis1} x {grid.naxis2} pixels")
     if not inside:
         raise InputError(f"{run.fiducial_path()}: none of the frames lies on this fiducial frame")
+
+
+def _tell_space(run: Run, grid: FiducialFrame) -> None:
+    """Tell how much space the images of the frames on the mosaic will take, and warn if there is less."""
+    import shutil
+
+    on = [task for task in _BYTES if task == run.task or run.switched(task)]
+    frames = run.frames()
+    for files in (frames[0], frames[-1]):
+        placed = frame_map(files, grid, run.params.USE_REFINED_POINTING)
+        if placed is not None:
+            need = len(frames) * placed.box.nx * placed.box.ny * sum(_BYTES[task] for task in on)
+            free = shutil.disk_usage(run.globals.OUTPUT_DIR).free
+            run.note(
+                f"images of the frames on the mosaic will take {need / 1e9:.1f} GB of {free / 1e9:.1f} GB that are free"
+            )
+            if need > free:
+                log.say(f"Warning: {run.globals.OUTPUT_DIR}: too little space for the images of this run")
+            return
+
+
+_BYTES = {
+    "mosaic_interp": 12,
+    "mosaic_proj": 4,
+    "mosaic_dual_outlier": 4,
+    "level": 4,
+    "mosaic_outlier": 4,
+    "mosaic_box_outlier": 4,
+    "mosaic_reinterp": 12,
+}
+"""Bytes that a module writes for each pixel of the mosaic under a frame."""
 
 
 def like_image(run: Run) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pymopex.kit.images import read_header, read_image, write_image
+from pymopex.kit.images import read_header, read_pixels, write_image
 from pymopex.kit.layers import layers
 from pymopex.kit.task import Run
 
@@ -32,7 +32,7 @@ def _project(job: Any) -> str:
     from pymopex.kit.layers import frame_map
 
     layer, source, target, grid, refined, stamp = job
-    labels, _ = read_image(source, dtype="i4")
+    labels = read_pixels(source)
     placed = frame_map(layer.files, grid, refined)
     header = read_header(layer.data)
     return write_image(target, project_labels(labels, placed).astype("i4"), header, stamp, (source,))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pymopex.kit.errors import InputError
 from pymopex.kit.images import FrameFiles, read_header
-from pymopex.kit.layers import Layer, layers, write_table_whole
+from pymopex.kit.layers import Layer, layers, tile_boxes, write_table_whole
 from pymopex.kit.lists import write_list
 from pymopex.kit.masking import RMaskJob, find_peaks, mask_frame
 from pymopex.kit.task import Run
@@ -106,15 +106,12 @@ def _check(p: Any) -> FrameCheck:
 
 def _statistics_tiles(run: Run) -> list[tuple[Box, str]]:
     """Give place and path of the tiles that tell what the frames show; none without temporal and box outliers."""
-    from pymopex.tiling import tiles
-
-    p, grid = run.params, run.fiducial()
+    p = run.params
     used = (("outlier", p.USE_OUTLIER_FOR_RMASK), ("box_outlier", p.USE_BOX_OUTLIER_FOR_RMASK))
     products = [product for product, use in used if use]
     if not products or not (p.FRAME_THRESHOLD or p.Core_Peaks):
         return []
-    sizes = run.params_of(f"mosaic_{products[0]}")
-    boxes = tiles(grid.naxis1, grid.naxis2, sizes.TILE_XSIZ, sizes.TILE_YSIZ)
+    boxes = tile_boxes(run, task=f"mosaic_{products[0]}")
     paths = [run.existing(f"{products[0]}_tile", tile=number) for number in range(1, len(boxes) + 1)]
     for box, path in zip(boxes, paths, strict=True):
         header = read_header(path)

@@ -15,6 +15,7 @@ from scipy.ndimage import binary_dilation
 
 from pymopex.geometry import FrameMap
 from pymopex.interpolation import Interpolation, back_project, interpolate
+from pymopex.shared_areas import shared_areas
 
 _HALF = 0.5  # part of a frame pixel that must be known, or lie on a source
 _ENOUGH = 4.0  # frames from which the tolerance is as given
@@ -72,24 +73,21 @@ def expected_frame(centre: np.ndarray, frame_map: FrameMap, *, surface_brightnes
     Interpolation blurs, and so does the way back. What another turn of both takes from the image is put back,
     twice (van Cittert's deconvolution).
     """
-    how = Interpolation()
     if not surface_brightness:
         ones = np.ones(frame_map.shape, np.float32)
-        centre = centre / interpolate(ones, None, None, frame_map, how, surface_brightness=False).data
+        alone = interpolate(ones, None, None, frame_map, Interpolation(), surface_brightness=False)
+        centre = centre / alone.data
     blurred = _blot(centre, frame_map)
     sharp = blurred
     for _ in range(_TURNS):
-        again = interpolate(sharp.astype(np.float32), None, None, frame_map, how).data
+        again = shared_areas(frame_map).to_mosaic(sharp)
         missed = blurred - _blot(again, frame_map)
         sharp = np.where(np.isfinite(missed), sharp + missed, sharp)
     return sharp
 
 
 def _blot(image: np.ndarray, frame_map: FrameMap) -> np.ndarray:
-    known = np.isfinite(image)
-    total = back_project(np.where(known, image, 0.0), frame_map)
-    area = back_project(known, frame_map)
-    return np.where(area > _HALF, total / np.maximum(area, _HALF), np.nan)
+    return shared_areas(frame_map).blot(image)
 
 
 def frame_deviation(

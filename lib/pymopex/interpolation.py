@@ -9,8 +9,9 @@ from itertools import product
 import numpy as np
 
 from pymopex.geometry import Box, FrameMap
-from pymopex.overlap_area import COVERAGE_FLOOR, gather, largest_labels, scatter, spread
+from pymopex.overlap_area import COVERAGE_FLOOR, gather, largest_labels, scatter
 from pymopex.point_kernels import convolve, drop_points
+from pymopex.shared_areas import shared_areas
 from pymopex.variance import footprint
 
 _GRID_POINTS = 250_000  # points of the grid method mapped at once, to bound the memory
@@ -254,7 +255,7 @@ def back_project(flagged: np.ndarray, frame_map: FrameMap) -> np.ndarray:
     _check_shape("flags", weights, frame_map.box.shape)
     if not np.isfinite(weights).all():
         raise ValueError("flags that are not finite cannot be projected")
-    return spread(*_output_corners(frame_map), weights, frame_map.shape).astype(np.float32)
+    return shared_areas(frame_map).to_frame(weights)
 
 
 def _check_shape(name: str, array: np.ndarray, shape: tuple[int, int]) -> None:

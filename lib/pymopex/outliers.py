@@ -10,12 +10,12 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from pymopex.geometry import Box
 from pymopex.stack import Stack
 
-_MAD = 0.6745  # median absolute deviation of a normal distribution over its sigma
+MAD = 0.6745  # median absolute deviation of a normal distribution over its sigma
 _TRIM = 3.0  # sigma, of the trimmed mean
 _TRIM_PASSES = 10
+_FEW = 12  # values that are sorted faster than one is selected
 
 
 def temporal_statistics(
@@ -73,40 +73,6 @@ def reference_values(stack: Stack) -> np.ndarray:
     return _reference(stack)
 
 
-def box_statistics(
-    stack: Stack, *, box_x: int, box_y: int, bias: int, core: Box, reach: Box, min_pix_num: int = 3
-) -> tuple[np.ndarray, np.ndarray]:
-    """Biased median and scatter of the values in a box round each pixel.
-
-    Parameters
-    ----------
-    stack : Stack
-        Values on `reach`.
-    box_x, box_y : int
-        Size of the box; an even size reaches one pixel further to the left and down.
-    bias : int
-        The value at rank N/2 - bias (from 0, ascending) is taken in place of the median.
-    core, reach : Box
-        Pixels wanted, and pixels of the stack, which hold the core and as much of its surroundings as there is.
-    min_pix_num : int
-        As for `temporal_statistics`, where that takes the place.
-
-    Returns
-    -------
-    centre, scatter : float32 ndarray, shape core.shape
-        NaN where there is no value.
-
-    Notes
-    -----
-    Where none of the pixel's own values lies within one scatter of the centre, as at the core of a star, the
-    temporal statistics of the pixel are taken. As there, the scatter is not less than the smallest uncertainty
-    of the pixel; the reference does not say so of the box, but a box holds few independent values.
-    """
-    rows, columns = core.within(reach)
-    corner = (rows.start, columns.start)
-    return _box(stack, (box_y, box_x), bias, corner, core.shape, min_pix_num)
-
-
 def deviations(data: np.ndarray, centre: np.ndarray, scatter: np.ndarray) -> np.ndarray:
     """Deviation of values from a centre, in units of a scatter.
 
@@ -120,10 +86,18 @@ def deviations(data: np.ndarray, centre: np.ndarray, scatter: np.ndarray) -> np.
     float32 ndarray, same shape
         ``(data - centre) / scatter``; 0 where a value equals the centre; NaN where any is missing.
     """
-    difference = data.astype(float) - centre
-    with np.errstate(divide="ignore", invalid="ignore"):
-        result = np.where(difference == 0, 0.0, difference / scatter)
-    return np.where(np.isfinite(scatter), result, np.nan).astype(np.float32)
+    return _deviations(*(np.ascontiguousarray(image, np.float32) for image in (data, centre, scatter)))
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _deviations(data: np.ndarray, centre: np.ndarray, scatter: np.ndarray) -> np.ndarray:
+    out = np.empty(data.shape, np.float32)
+    for j in range(data.shape[0]):
+        for i in range(data.shape[1]):
+            difference, width = np.float64(data[j, i]) - np.float64(centre[j, i]), np.float64(scatter[j, i])
+            value = 0.0 if difference == 0.0 else difference / width
+            out[j, i] = value if np.isfinite(width) else np.nan
+    return out
 
 
 def gradient_guard(centre: np.ndarray, scatter: np.ndarray, tolerance: float) -> np.ndarray:
@@ -207,16 +181,31 @@ def level(signed: np.ndarray, threshold_ratio: float) -> np.ndarray:
     ----------
     MOPEX User's Guide, module Level.
     """
-    number = np.abs(signed).ravel()
-    size = int(number.max(initial=0)) + 1
-    total = np.bincount(number, minlength=size)
-    negative = np.bincount(number, weights=signed.ravel() < 0, minlength=size)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = np.where(total > 0, negative / total, 0.0)
-    all_real = share < threshold_ratio
-    all_outlier = ~all_real & (1 - share < threshold_ratio)
-    sign = np.where(all_real[number], 1, np.where(all_outlier[number], -1, np.sign(signed.ravel())))
-    return (number * sign).reshape(signed.shape).astype(np.int32)
+    flat = np.ascontiguousarray(signed, np.int32).ravel()
+    return _level(flat, float(threshold_ratio)).reshape(signed.shape)
+
+
+@numba.njit(cache=True, nogil=True)
+def _level(signed: np.ndarray, ratio: float) -> np.ndarray:
+    size = 1
+    for value in signed:
+        size = max(size, abs(value) + 1)
+    total, negative = np.zeros(size), np.zeros(size)
+    for value in signed:
+        total[abs(value)] += 1.0
+        negative[abs(value)] += 1.0 if value < 0 else 0.0
+    verdict = np.zeros(size, np.int32)  # 0: as it is
+    for k in range(1, size):
+        share = negative[k] / total[k] if total[k] else 0.0
+        if share < ratio:
+            verdict[k] = 1
+        elif 1 - share < ratio:
+            verdict[k] = -1
+    out = np.empty(signed.size, np.int32)
+    for p in range(signed.size):
+        k = abs(signed[p])
+        out[p] = verdict[k] * k if verdict[k] else signed[p]
+    return out
 
 
 @numba.njit(cache=True, nogil=True)
@@ -245,8 +234,21 @@ def select_rank(values: np.ndarray, n: int, k: int) -> float:
 
 
 @numba.njit(cache=True, nogil=True)
+def _sort_few(values: np.ndarray, n: int) -> None:
+    for i in range(1, n):
+        value, k = values[i], i
+        while k > 0 and values[k - 1] > value:
+            values[k] = values[k - 1]
+            k -= 1
+        values[k] = value
+
+
+@numba.njit(cache=True, nogil=True)
 def median_of(values: np.ndarray, n: int) -> float:
     """Median of the first n values, which are reordered."""
+    if n <= _FEW:
+        _sort_few(values, n)
+        return values[n // 2] if n % 2 else 0.5 * (values[n // 2 - 1] + values[n // 2])
     upper = select_rank(values, n, n // 2)
     if n % 2:
         return upper
@@ -259,11 +261,12 @@ def median_of(values: np.ndarray, n: int) -> float:
 @numba.njit(cache=True, nogil=True)
 def _robust(values: np.ndarray, work: np.ndarray, n: int) -> tuple[float, float]:
     """Median, and median absolute deviation as a sigma."""
-    work[:n] = values[:n]
+    for i in range(n):
+        work[i] = values[i]
     centre = median_of(work, n)
     for i in range(n):
         work[i] = abs(values[i] - centre)
-    return centre, median_of(work, n) / _MAD
+    return centre, median_of(work, n) / MAD
 
 
 @numba.njit(cache=True, nogil=True)
@@ -291,7 +294,8 @@ def _trimmed(values: np.ndarray, n: int) -> tuple[float, float]:
 
 
 @numba.njit(cache=True, nogil=True)
-def _smallest(sigma: np.ndarray, start: int, stop: int) -> float:
+def smallest(sigma: np.ndarray, start: int, stop: int) -> float:
+    """Smallest of the uncertainties from start to stop that are above 0; 0 if none is."""
     least = np.inf
     for i in range(start, stop):
         if sigma[i] > 0.0:
@@ -300,7 +304,7 @@ def _smallest(sigma: np.ndarray, start: int, stop: int) -> float:
 
 
 @numba.njit(cache=True, nogil=True)
-def _pixel(
+def pixel_statistics(
     stack: Stack, p: int, robust: bool, min_pix_num: int, values: np.ndarray, work: np.ndarray
 ) -> tuple[float, float]:
     """Temporal statistics of one pixel that has values."""
@@ -310,7 +314,7 @@ def _pixel(
         values[i] = stack.value[start + i]
     centre, scatter = _robust(values, work, n) if robust else _trimmed(values, n)
     if stack.sigma.size:
-        least = _smallest(stack.sigma, start, stop)
+        least = smallest(stack.sigma, start, stop)
         scatter = least if n < min_pix_num else max(scatter, least)
     elif n < min_pix_num:
         scatter = np.nan
@@ -318,7 +322,8 @@ def _pixel(
 
 
 @numba.njit(cache=True, nogil=True)
-def _deepest(stack: Stack) -> int:
+def deepest_pixel(stack: Stack) -> int:
+    """Largest number of values at a pixel, 1 at least."""
     deepest = 1
     for p in range(stack.ny * stack.nx):
         deepest = max(deepest, stack.first[p + 1] - stack.first[p])
@@ -329,19 +334,19 @@ def _deepest(stack: Stack) -> int:
 def _temporal(stack: Stack, robust: bool, min_pix_num: int) -> tuple[np.ndarray, np.ndarray]:
     centre = np.full((stack.ny, stack.nx), np.nan, np.float32)
     scatter = centre.copy()
-    deepest = _deepest(stack)
+    deepest = deepest_pixel(stack)
     values, work = np.empty(deepest), np.empty(deepest)
     for p in range(stack.ny * stack.nx):
         if stack.first[p + 1] > stack.first[p]:
             at = (p // stack.nx, p % stack.nx)
-            centre[at], scatter[at] = _pixel(stack, p, robust, min_pix_num, values, work)
+            centre[at], scatter[at] = pixel_statistics(stack, p, robust, min_pix_num, values, work)
     return centre, scatter
 
 
 @numba.njit(cache=True, nogil=True)
 def _reference(stack: Stack) -> np.ndarray:
     result = np.full((stack.ny, stack.nx), np.nan, np.float32)
-    values = np.empty(_deepest(stack))
+    values = np.empty(deepest_pixel(stack))
     for p in range(stack.ny * stack.nx):
         start, stop = stack.first[p], stack.first[p + 1]
         n = stop - start
@@ -352,55 +357,3 @@ def _reference(stack: Stack) -> np.ndarray:
         elif n > 2:
             result[p // stack.nx, p % stack.nx] = median_of(values, n)
     return result
-
-
-@numba.njit(cache=True, nogil=True)
-def _box_values(stack: Stack, y: int, x: int, size: tuple[int, int], values: np.ndarray) -> int:
-    """Collect the values of all frames in the box round a pixel; gives their number."""
-    n = 0
-    y0, x0 = y - size[0] // 2, x - size[1] // 2
-    for row in range(max(0, y0), min(stack.ny, y0 + size[0])):
-        start = stack.first[row * stack.nx + max(0, x0)]
-        stop = stack.first[row * stack.nx + min(stack.nx, x0 + size[1])]
-        for i in range(start, stop):
-            values[n] = stack.value[i]
-            n += 1
-    return n
-
-
-@numba.njit(cache=True, nogil=True)
-def _box(
-    stack: Stack,
-    size: tuple[int, int],
-    bias: int,
-    corner: tuple[int, int],
-    shape: tuple[int, int],
-    min_pix_num: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    centre = np.full(shape, np.nan, np.float32)
-    scatter = centre.copy()
-    deepest = _deepest(stack) * size[0] * size[1]
-    values, work = np.empty(deepest), np.empty(deepest)
-    for j in range(shape[0]):
-        for i in range(shape[1]):
-            y, x = corner[0] + j, corner[1] + i
-            p = y * stack.nx + x
-            start, stop = stack.first[p], stack.first[p + 1]
-            if stop == start:
-                continue
-            n = _box_values(stack, y, x, size, values)
-            rank = max(0, n // 2 - bias)
-            work[:n] = values[:n]
-            middle = select_rank(work, n, rank)
-            for k in range(n):
-                work[k] = abs(values[k] - middle)
-            width = select_rank(work, n, rank) / _MAD
-            if stack.sigma.size:
-                width = max(width, _smallest(stack.sigma, start, stop))
-            near = False
-            for k in range(start, stop):
-                near = near or abs(stack.value[k] - middle) <= width
-            if not near:
-                middle, width = _pixel(stack, p, True, min_pix_num, values, work)
-            centre[j, i], scatter[j, i] = middle, width
-    return centre, scatter

@@ -145,9 +145,7 @@ def _cell_span(X: np.ndarray, Y: np.ndarray, step: int) -> tuple[int, int]:
 
 
 @jit
-def _workspace(
-    X: np.ndarray, Y: np.ndarray, step: int
-) -> tuple[int, int, np.ndarray, np.ndarray, np.ndarray]:
+def workspace(X: np.ndarray, Y: np.ndarray, step: int) -> tuple[int, int, np.ndarray, np.ndarray, np.ndarray]:
     """Span of the cells, and arrays for corners, areas and first cells (x, y) of a block."""
     width, height = _cell_span(X, Y, step)
     block = max(8, min(_BLOCK, 16 * _BLOCK // (width * height)))
@@ -161,7 +159,7 @@ def _workspace(
 
 
 @jit
-def _block_areas(
+def block_areas(
     X: np.ndarray,
     Y: np.ndarray,
     at: tuple[int, int, int, int],
@@ -232,7 +230,7 @@ def gather(
     mean = np.full((ny, nx), np.nan, np.float32)
     mean_sigma = np.full((ny, nx) if sigma.size else (0, 0), np.nan, np.float32)
     coverage = np.zeros((ny, nx), np.float32)
-    width, height, q, areas, first = _workspace(X, Y, 1)
+    width, height, q, areas, first = workspace(X, Y, 1)
     border = max(width, height)
     stride = data.shape[1] + 2 * border
     values, usable, errors = _padded(data, border), _padded(good, border), _padded(sigma, border)
@@ -241,7 +239,7 @@ def gather(
     for j in range(ny):
         for i in range(0, nx, block):
             n = min(block, nx - i)
-            if not _block_areas(X, Y, (j, i, 1, n), (width, height), data.shape, q, areas, first):
+            if not block_areas(X, Y, (j, i, 1, n), (width, height), data.shape, q, areas, first):
                 continue
             sums[:] = 0.0
             for k in range(n):
@@ -296,12 +294,12 @@ def scatter(
     """
     value, weight = np.zeros(shape), np.zeros(shape)
     error = np.zeros(shape if sigma.size else (0, 0))
-    width, height, q, areas, first = _workspace(X, Y, step)
+    width, height, q, areas, first = workspace(X, Y, step)
     block = first.shape[1]
     for j in range(data.shape[0]):
         for i in range(0, data.shape[1], block):
             n = min(block, data.shape[1] - i)
-            if not _block_areas(X, Y, (j, i, step, n), (width, height), shape, q, areas, first):
+            if not block_areas(X, Y, (j, i, step, n), (width, height), shape, q, areas, first):
                 continue
             for k in range(n):
                 i0, j0 = first[0, k], first[1, k]
@@ -315,44 +313,6 @@ def scatter(
                         if sigma.size:
                             error[j0 + b, i0 + a] += area * sigma[j, i + k]
     return value, error, weight
-
-
-@jit
-def spread(X: np.ndarray, Y: np.ndarray, flagged: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Sum over output pixels of flag times the area shared with each input pixel.
-
-    Parameters
-    ----------
-    X, Y : ndarray, shape (ny+1, nx+1)
-        Corners of the output pixels in input pixels.
-    flagged : ndarray, shape (ny, nx)
-        Weights; blocks of zeros are skipped.
-    shape : (my, mx)
-        Of the input frame.
-
-    Returns
-    -------
-    ndarray, shape (my, mx)
-        The sums, in input pixels.
-    """
-    out = np.zeros(shape)
-    width, height, q, areas, first = _workspace(X, Y, 1)
-    block = min(16, first.shape[1])  # flags are sparse
-    for j in range(flagged.shape[0]):
-        for i in range(0, flagged.shape[1], block):
-            n = min(block, flagged.shape[1] - i)
-            if not flagged[j, i : i + n].any() or not _block_areas(
-                X, Y, (j, i, 1, n), (width, height), shape, q, areas, first
-            ):
-                continue
-            for k in range(n):
-                i0, j0 = first[0, k], first[1, k]
-                if flagged[j, i + k] == 0.0 or not _touches(i0, j0, width, height, shape):
-                    continue
-                for b in range(max(0, -j0), min(height, shape[0] - j0)):
-                    for a in range(max(0, -i0), min(width, shape[1] - i0)):
-                        out[j0 + b, i0 + a] += flagged[j, i + k] * areas[b * width + a, k]
-    return out
 
 
 @jit
@@ -383,35 +343,80 @@ def largest_labels(X: np.ndarray, Y: np.ndarray, labels: np.ndarray) -> np.ndarr
         The label; 0 where labels cover less than half of the part that lies on the image.
     """
     ny, nx = X.shape[0] - 1, X.shape[1] - 1
-    shape = labels.shape
     out = np.zeros((ny, nx), np.int32)
-    width, height, q, areas, first = _workspace(X, Y, 1)
+    width, height, q, areas, first = workspace(X, Y, 1)
     found, shares = np.zeros(width * height, np.int32), np.zeros(width * height)
-    block = first.shape[1]
+    near, where = _near_labels(labels, width, height), np.empty(nx, np.int64)
+    corners = np.empty((4, 2 * first.shape[1]))
     for j in range(ny):
-        for i in range(0, nx, block):
-            n = min(block, nx - i)
-            if not _block_areas(X, Y, (j, i, 1, n), (width, height), shape, q, areas, first):
-                continue
+        n_near = 0
+        for i in range(nx):  # labels are sparse: most pixels are not looked at
+            x0 = min(min(X[j, i], X[j, i + 1]), min(X[j + 1, i], X[j + 1, i + 1]))
+            y0 = min(min(Y[j, i], Y[j, i + 1]), min(Y[j + 1, i], Y[j + 1, i + 1]))
+            a, b = int(np.floor(x0 + 0.5)) + width, int(np.floor(y0 + 0.5)) + height
+            if 0 <= a < near.shape[1] and 0 <= b < near.shape[0] and near[b, a]:
+                where[n_near] = i
+                n_near += 1
+        for start in range(0, n_near, first.shape[1]):
+            n = min(first.shape[1], n_near - start)
             for k in range(n):
-                i0, j0 = first[0, k], first[1, k]
-                count = 0
-                on_image = labelled = 0.0
-                for b in range(max(0, -j0), min(height, shape[0] - j0)):
-                    for a in range(max(0, -i0), min(width, shape[1] - i0)):
-                        area = areas[b * width + a, k]
-                        on_image += area
-                        label = labels[j0 + b, i0 + a]
-                        if label <= 0 or area == 0.0:
-                            continue
-                        labelled += area
-                        c = 0
-                        while c < count and found[c] != label:
-                            c += 1
-                        if c == count:
-                            found[c], shares[c] = label, 0.0
-                            count += 1
-                        shares[c] += area
-                if count and labelled >= 0.5 * on_image - AREA_FLOOR:
-                    out[j, i + k] = _leading_label(found, shares, count)
+                i = where[start + k]
+                corners[0, 2 * k], corners[0, 2 * k + 1] = X[j, i], X[j, i + 1]
+                corners[1, 2 * k], corners[1, 2 * k + 1] = X[j + 1, i], X[j + 1, i + 1]
+                corners[2, 2 * k], corners[2, 2 * k + 1] = Y[j, i], Y[j, i + 1]
+                corners[3, 2 * k], corners[3, 2 * k + 1] = Y[j + 1, i], Y[j + 1, i + 1]
+            if block_areas(
+                corners[:2], corners[2:], (0, 0, 2, n), (width, height), labels.shape, q, areas, first
+            ):
+                for k in range(n):
+                    out[j, where[start + k]] = _label_of(
+                        labels, first[0, k], first[1, k], areas[:, k], width, height, found, shares
+                    )
     return out
+
+
+@jit
+def _near_labels(labels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Tell for each first cell, that many cells off the image included, whether its quadrilateral may have a label."""
+    ny, nx = labels.shape
+    near = np.zeros((ny + height + 1, nx + width + 1), np.bool_)
+    for j in range(ny):
+        for i in range(nx):
+            if labels[j, i] > 0:
+                near[j + 1 : j + height + 1, i + 1 : i + width + 1] = True
+    return near
+
+
+@jit
+def _label_of(
+    labels: np.ndarray,
+    i0: int,
+    j0: int,
+    areas: np.ndarray,
+    width: int,
+    height: int,
+    found: np.ndarray,
+    shares: np.ndarray,
+) -> int:
+    """Label of a quadrilateral by the areas of its cells."""
+    ny, nx = labels.shape
+    count = 0
+    on_image = labelled = 0.0
+    for b in range(max(0, -j0), min(height, ny - j0)):
+        for a in range(max(0, -i0), min(width, nx - i0)):
+            area = areas[b * width + a]
+            on_image += area
+            label = labels[j0 + b, i0 + a]
+            if label <= 0 or area == 0.0:
+                continue
+            labelled += area
+            c = 0
+            while c < count and found[c] != label:
+                c += 1
+            if c == count:
+                found[c], shares[c] = label, 0.0
+                count += 1
+            shares[c] += area
+    if count and labelled >= 0.5 * on_image - AREA_FLOOR:
+        return _leading_label(found, shares, count)
+    return 0

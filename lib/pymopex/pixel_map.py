@@ -12,6 +12,7 @@ from astropy.wcs import WCS
 from pymopex.projection import PlaneMap, exact_map
 
 _DEGREES = (6, 9, 13, 19, 28, 42, 64)
+_AT_ONCE = 4  # terms added in one pass along a row
 
 
 @lru_cache
@@ -37,14 +38,23 @@ def _chebyshev(t: np.ndarray, count: int) -> np.ndarray:
 def _on_grid(c: np.ndarray, tx: np.ndarray, ty: np.ndarray) -> np.ndarray:
     """Sum of c[k, i] ty[k, row] tx[i, column]; the inner loop runs along x so that it vectorises."""
     n = c.shape[0]
-    out = np.zeros((ty.shape[1], tx.shape[1]))
+    out, terms = np.zeros((ty.shape[1], tx.shape[1])), np.empty(n)
     for row in range(ty.shape[1]):
         for i in range(n):
             b = 0.0
             for k in range(n):
                 b += c[k, i] * ty[k, row]
+            terms[i] = b
+        for i in range(0, n - n % _AT_ONCE, _AT_ONCE):
+            t0, t1, t2, t3 = terms[i], terms[i + 1], terms[i + 2], terms[i + 3]
             for column in range(tx.shape[1]):
-                out[row, column] += b * tx[i, column]
+                total = out[row, column] + t0 * tx[i, column]
+                total += t1 * tx[i + 1, column]
+                total += t2 * tx[i + 2, column]
+                out[row, column] = total + t3 * tx[i + 3, column]
+        for i in range(n - n % _AT_ONCE, n):
+            for column in range(tx.shape[1]):
+                out[row, column] += terms[i] * tx[i, column]
     return out
 
 

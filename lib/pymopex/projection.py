@@ -14,9 +14,11 @@ from functools import lru_cache
 
 import numpy as np
 from astropy.io import fits
-from astropy.wcs import WCS
+from astropy.wcs import WCS, Sip
 
 PlaneMap = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+_SIP_KEY = re.compile(r"(A|B|AP|BP)_(ORDER|DMAX|\d+_\d+)$")
 
 SYSTEMS = {"J2000": ("RA", "DEC"), "GALACTIC": ("GLON", "GLAT"), "ECLIPTIC": ("ELON", "ELAT")}
 """Coordinate systems and the first parts of their CTYPE."""
@@ -197,13 +199,42 @@ def _plain_wcs(header: fits.Header) -> WCS:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # FITSFixedWarning, CDELT beside a CD matrix
-            wcs = WCS(header, naxis=2)
+            wcs = _with_distortion(header) or WCS(header, naxis=2)
             wcs.wcs.set()
     except Exception as error:  # wcslib has an exception type per problem
         raise ValueError(f"unusable WCS: {str(error).strip().splitlines()[-1]}") from None
     if not wcs.has_celestial:
         raise ValueError(f"no celestial WCS: CTYPE1, CTYPE2 = {list(wcs.wcs.ctype)}")
     return wcs
+
+
+def _with_distortion(header: fits.Header) -> WCS | None:
+    """Read a WCS with SIP polynomials of both axes; None if they are not so plain.
+
+    astropy takes each card of the polynomials out of the header, which takes four times longer than all else.
+    """
+    terms = {card.keyword: card.value for card in header.cards if _SIP_KEY.match(card.keyword)}
+    orders = [terms.get(f"{name}_ORDER", 0) for name in ("A", "B", "AP", "BP")]
+    if not all(isinstance(order, int) for order in orders) or min(orders[:2]) < 2:
+        return None
+    if (orders[2] > 1) != (orders[3] > 1) or 1 in orders:
+        return None
+    wcs = WCS(fits.Header([card for card in header.cards if card.keyword not in terms]), naxis=2)
+    a, b, ap, bp = (
+        _polynomial(terms, name, order) for name, order in zip(("A", "B", "AP", "BP"), orders, strict=True)
+    )
+    wcs.sip = Sip(a, b, ap, bp, wcs.wcs.crpix)
+    return wcs
+
+
+def _polynomial(terms: dict[str, float], name: str, order: int) -> np.ndarray | None:
+    if not order:
+        return None
+    out = np.zeros((order + 1, order + 1))
+    for i in range(order + 1):
+        for j in range(order + 1 - i):
+            out[i, j] = terms.get(f"{name}_{i}_{j}", 0.0)
+    return out
 
 
 def pixel_solid_angle(wcs: WCS, x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numba
 import numpy as np
+from numba.typed import List
 
 from pymopex.geometry import Box
 
@@ -84,52 +85,68 @@ class Stack(NamedTuple):
             for box, array in zip(boxes, images, strict=False):
                 if array.shape != box.shape:
                     raise ValueError(f"{kind} of shape {array.shape} for a box of shape {box.shape}")
-        counts = np.zeros(tile.shape, np.int64)
-        for part, values, covered in zip(parts, data, coverage, strict=True):
-            counts[part] += np.isfinite(values) & (covered > 0)
-        first = np.zeros(counts.size + 1, np.int64)
-        np.cumsum(counts.ravel(), out=first[1:])
+        if not parts:
+            first, nothing = np.zeros(tile.ny * tile.nx + 1, np.int64), np.empty(0, np.float32)
+            return cls(tile.ny, tile.nx, first, np.empty(0, np.int32), nothing, nothing, nothing, 0)
+        images = [_images(kind) for kind in (data, coverage, sigma if sigma is not None else _NONE)]
+        corners = np.array([(box.y0 - tile.y0, box.x0 - tile.x0) for box in boxes], np.int64)
+        first = _count(tile.ny, tile.nx, corners, images[0], images[1])
         n = int(first[-1])
-        errors = np.zeros(n if sigma is not None else 0, np.float32)
         result = cls(
             *tile.shape,
             first,
             np.empty(n, np.int32),
             np.empty(n, "f4"),
             np.empty(n, "f4"),
-            errors,
+            np.empty(n if sigma is not None else 0, "f4"),
             len(parts),
         )
-        place = first[:-1].copy()
-        nothing = np.zeros((0, 0), np.float32)
-        for number, box in enumerate(boxes):
-            error = sigma[number] if sigma is not None else nothing
-            corner = box.y0 - tile.y0, box.x0 - tile.x0
-            arrays = (
-                np.ascontiguousarray(a, dtype=np.float32) for a in (data[number], coverage[number], error)
-            )
-            _fill(result, place, number, corner, *arrays)
+        _fill(result, corners, *images)
         return result
 
 
+_NONE = (np.zeros((0, 0), np.float32),)
+
+
+def _images(images: Sequence[np.ndarray]) -> List:
+    return List([np.ascontiguousarray(image, dtype=np.float32) for image in images])
+
+
 @numba.njit(cache=True, nogil=True)
-def _fill(
-    stack: Stack,
-    place: np.ndarray,
-    number: int,
-    corner: tuple[int, int],
-    data: np.ndarray,
-    coverage: np.ndarray,
-    sigma: np.ndarray,
-) -> None:
-    for j in range(data.shape[0]):
-        row = (corner[0] + j) * stack.nx + corner[1]
-        for i in range(data.shape[1]):
-            if np.isfinite(data[j, i]) and coverage[j, i] > 0.0:
-                at = place[row + i]
-                place[row + i] = at + 1
-                stack.layer[at] = number
-                stack.value[at] = data[j, i]
-                stack.coverage[at] = coverage[j, i]
-                if sigma.size:
-                    stack.sigma[at] = sigma[j, i]
+def _count(ny: int, nx: int, corners: np.ndarray, data: List, coverage: List) -> np.ndarray:
+    """First entry of each pixel."""
+    first = np.zeros(ny * nx + 1, np.int64)
+    for number in range(len(data)):
+        values, covered = data[number], coverage[number]
+        for j in range(values.shape[0]):
+            row = (corners[number, 0] + j) * nx + corners[number, 1] + 1
+            for i in range(values.shape[1]):
+                if np.isfinite(values[j, i]) and covered[j, i] > 0.0:
+                    first[row + i] += 1
+    for p in range(ny * nx):
+        first[p + 1] += first[p]
+    return first
+
+
+@numba.njit(cache=True, nogil=True)
+def _fill(stack: Stack, corners: np.ndarray, data: List, coverage: List, sigma: List) -> None:
+    """Fill the entries row by row of the tile, so that those of a row stay in the fast cache."""
+    with_sigma = stack.sigma.size > 0
+    place = np.empty(stack.nx, np.int64)
+    for row in range(stack.ny):
+        place[:] = stack.first[row * stack.nx : (row + 1) * stack.nx]
+        for number in range(len(data)):
+            j, column = row - corners[number, 0], corners[number, 1]
+            if j < 0 or j >= data[number].shape[0]:
+                continue
+            values, covered = data[number][j], coverage[number][j]
+            errors = sigma[number][j] if with_sigma else values
+            for i in range(values.size):
+                if np.isfinite(values[i]) and covered[i] > 0.0:
+                    at = place[column + i]
+                    place[column + i] = at + 1
+                    stack.layer[at] = number
+                    stack.value[at] = values[i]
+                    stack.coverage[at] = covered[i]
+                    if with_sigma:
+                        stack.sigma[at] = errors[i]

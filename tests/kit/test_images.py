@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from pymopex import __version__
+from pymopex.kit import plain_fits
 from pymopex.kit.errors import InputError
 from pymopex.kit.images import (
     FatalBits,
@@ -142,11 +143,11 @@ def test_product_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     write_image(str(path), np.ones((2, 2)), fits.Header(), STAMP)
     before = path.read_bytes()
 
-    def fail(self, name, **_):
+    def fail(name, *_):
         Path(name).write_bytes(b"half")
         raise OSError("no space left")
 
-    monkeypatch.setattr(fits.PrimaryHDU, "writeto", fail)
+    monkeypatch.setattr(plain_fits, "write", fail)
     with pytest.raises(OSError, match="no space left"):
         write_image(str(path), np.zeros((2, 2)), fits.Header(), STAMP)
     assert path.read_bytes() == before

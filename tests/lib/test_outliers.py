@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymopex import outliers
+from pymopex.box_outliers import box_statistics
 from pymopex.geometry import Box
 from pymopex.outliers import (
-    box_statistics,
     deviations,
     dual_outlier,
     gradient_guard,

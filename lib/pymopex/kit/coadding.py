@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from pymopex.kit.errors import InputError
 from pymopex.kit.files import write_text
-from pymopex.kit.images import Stamp, read_header, write_image
+from pymopex.kit.images import Stamp, read_header, write_image, write_image_of
 from pymopex.kit.interpolate import METHOD, layer_header, variance_header
 from pymopex.kit.layers import (
     Layer,
     frame_map,
+    mosaic_strips,
     on_tile,
-    read_mosaic_part,
     stack,
+    tile_boxes,
     tile_rows,
     write_table_whole,
 )
@@ -261,21 +262,19 @@ def combine(run: Run, product: str, tiles: list[tuple[Box, str]], factor: float 
     """Combine tiles to a mosaic, multiplied by a factor that its header tells; gives its path."""
     import numpy as np
 
-    from pymopex.geometry import Box
-
     grid = run.fiducial()
-    image = read_mosaic_part(tiles, Box(0, 0, grid.naxis1, grid.naxis2))
     header = read_header(tiles[0][1])
     for key in ("MINTOFFX", "MINTOFFY", "HISTORY"):
         header.remove(key, ignore_missing=True, remove_all=True)
     header.update(grid.header())
     header["TOTALBCD"] = (len(run.frames()) if run.globals.IMAGE_STACK_FILE_NAME else 0, "number of frames")
     run.note(f"{product}: {grid.naxis1} x {grid.naxis2} pixels from {len(tiles)} tiles")
+    strips = mosaic_strips(grid, tiles)
     if factor != 1:
-        image *= np.float32(factor)
+        strips = (strip * np.float32(factor) for strip in strips)
         header["UNCSCALE"] = (round(factor, 6), "applied: ratio of scatter to uncertainty")
     inputs = [path for _, path in tiles[:100]]
-    return write_image(run.path(product), image, header, run.stamp(), inputs)
+    return write_image_of(run.path(product), grid.shape, strips, header, run.stamp(), inputs)
 
 
 def average(grid: FiducialFrame, chosen: list[Layer]) -> Any:
@@ -326,7 +325,4 @@ def mosaic_of_maps(run: Run, name: str, product: str, maps: list[Layer], *, sign
 
 def coadd_boxes(run: Run) -> list[Box]:
     """Cut the mosaic into tiles by the sizes of Mosaic CoAdder."""
-    from pymopex.tiling import tiles
-
-    grid, p = run.fiducial(), run.params_of("mosaic_coadder")
-    return tiles(grid.naxis1, grid.naxis2, p.TILEMAX_X, p.TILEMAX_Y)
+    return tile_boxes(run, "TILEMAX_X", "TILEMAX_Y", "mosaic_coadder")

@@ -74,13 +74,15 @@ class Stamp:
     task: str
     parameters: tuple[str, ...] = ()
 
+    def lines(self, inputs: tuple[str, ...] = ()) -> list[str]:
+        """Give the texts of the HISTORY cards."""
+        given = (f"from {os.path.basename(path)}" for path in inputs)
+        return [f"pymopex {__version__} {self.task}", *(f"  {text}" for text in (*self.parameters, *given))]
+
     def add_to(self, header: fits.Header, inputs: tuple[str, ...] = ()) -> None:
         """Add HISTORY cards."""
-        header.add_history(f"pymopex {__version__} {self.task}")
-        for text in self.parameters:
-            header.add_history(f"  {text}")
-        for path in inputs:
-            header.add_history(f"  from {os.path.basename(path)}")
+        for text in self.lines(inputs):
+            header.add_history(text)
 
 
 def read_image(path: str, *, dtype: Any = None) -> tuple[np.ndarray, fits.Header]:
@@ -93,6 +95,14 @@ def read_image(path: str, *, dtype: Any = None) -> tuple[np.ndarray, fits.Header
     """
     import numpy as np
 
+    from pymopex.kit import plain_fits
+
+    with _refused(path):
+        plain = plain_fits.find(path)
+        if plain is not None and len(plain.shape) == 2:
+            wanted = np.dtype(dtype) if dtype is not None else plain.dtype.newbyteorder("=")
+            data = plain_fits.pixels(path, plain)
+            return np.ascontiguousarray(data, dtype=wanted), plain_fits.header_of(plain)
     with _opened(path, memmap=False) as hdu:
         data, header = hdu.data, hdu.header.copy()
     if data is None or data.ndim != 2:
@@ -100,6 +110,26 @@ def read_image(path: str, *, dtype: Any = None) -> tuple[np.ndarray, fits.Header
         raise InputError(f"{path}: holds {found}; a two-dimensional image is needed")
     wanted = np.dtype(dtype) if dtype is not None else data.dtype.newbyteorder("=")
     return np.ascontiguousarray(data, dtype=wanted), header
+
+
+def read_pixels(path: str) -> np.ndarray:
+    """Read the pixels of the first image of a FITS file, in native byte order, without its header.
+
+    Raises
+    ------
+    InputError
+        As for `read_image`.
+    """
+    import numpy as np
+
+    from pymopex.kit import plain_fits
+
+    with _refused(path):
+        plain = plain_fits.find(path)
+        if plain is not None and len(plain.shape) == 2:
+            data = plain_fits.pixels(path, plain)
+            return np.ascontiguousarray(data, dtype=plain.dtype.newbyteorder("="))
+    return read_image(path)[0]
 
 
 def read_header(path: str) -> fits.Header:
@@ -110,6 +140,12 @@ def read_header(path: str) -> fits.Header:
     InputError
         If the file is missing, is not FITS, or ends before its pixels do.
     """
+    from pymopex.kit import plain_fits
+
+    with _refused(path):
+        plain = plain_fits.find(path)
+        if plain is not None:
+            return plain_fits.header_of(plain)
     with _opened(path, memmap=True) as hdu:
         return hdu.header.copy()
 
@@ -119,13 +155,19 @@ def _opened(path: str, *, memmap: bool) -> Iterator[Any]:
     """Open the first image of a FITS file; what is odd but readable is read without a word."""
     from astropy.io import fits
 
+    with _refused(path), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with fits.open(path, memmap=memmap, lazy_load_hdus=True) as hdus:
+            hdu = _image_hdu(hdus)
+            _check_length(path, hdu)
+            yield hdu
+
+
+@contextmanager
+def _refused(path: str) -> Iterator[None]:
+    """Name the file that cannot be read."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with fits.open(path, memmap=memmap, lazy_load_hdus=True) as hdus:
-                hdu = _image_hdu(hdus)
-                _check_length(path, hdu)
-                yield hdu
+        yield
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (OSError, TypeError, ValueError) as problem:
@@ -164,13 +206,13 @@ def read_frame(files: FrameFiles, bits: FatalBits, *, need_sigma: bool = True) -
     data, header = read_image(files.image, dtype=np.float32)
     sigma = None
     if need_sigma and files.sigma:
-        sigma, _ = read_image(files.sigma, dtype=np.float32)
+        sigma = read_pixels(files.sigma).astype(np.float32, copy=False)
         _same_shape(files.sigma, sigma, data)
     masks = []
     for path in (files.dmask, files.pmask, files.rmask):
         mask = None
         if path:
-            mask, _ = read_image(path)
+            mask = read_pixels(path)
             _same_shape(path, mask, data)
         masks.append(mask)
     bad = bad_pixels(
@@ -196,15 +238,41 @@ def _same_shape(path: str, image: np.ndarray, data: np.ndarray) -> None:
 
 def write_image(path: str, data: np.ndarray, header: fits.Header, stamp: Stamp, inputs=()) -> str:
     """Write an image, whole or not at all, with HISTORY; gives its path."""
+    from pymopex.kit import plain_fits
+
+    with whole(path) as temporary:
+        if plain_fits.can_write(data):
+            plain_fits.write(temporary, data, header, stamp.lines(tuple(inputs)))
+        else:
+            _write_scaled(temporary, data, header, stamp, tuple(inputs))
+    return path
+
+
+def write_image_of(
+    path: str,
+    shape: tuple[int, int],
+    parts: Iterable[np.ndarray],
+    header: fits.Header,
+    stamp: Stamp,
+    inputs: Iterable[str] = (),
+) -> str:
+    """Write a float32 image whose rows come in parts, as `write_image` does; one part is in memory at a time."""
+    from pymopex.kit import plain_fits
+
+    with whole(path) as temporary:
+        plain_fits.write_rows(temporary, shape, "f4", header, stamp.lines(tuple(inputs)), parts)
+    return path
+
+
+def _write_scaled(path: str, data: np.ndarray, header: fits.Header, stamp: Stamp, inputs: tuple) -> None:
+    """Write what FITS holds only with a zero point, such as unsigned integers."""
     from astropy.io import fits
 
     header = header.copy()
     for key in ("BSCALE", "BZERO", "BLANK"):
         header.remove(key, ignore_missing=True)
-    stamp.add_to(header, tuple(inputs))
-    with whole(path) as temporary:
-        fits.PrimaryHDU(data, header).writeto(temporary, output_verify="silentfix")
-    return path
+    stamp.add_to(header, inputs)
+    fits.PrimaryHDU(data, header).writeto(path, output_verify="silentfix")
 
 
 def update_image(path: str, change: Callable[[np.ndarray], np.ndarray], stamp: Stamp) -> None:
@@ -236,8 +304,8 @@ def update_header(path: str, cards: Iterable[tuple[str, Any, str]], stamp: Stamp
                 hdus.writeto(temporary, output_verify="silentfix")
 
 
-def read_section(path: str, rows: slice, columns: slice) -> np.ndarray:
-    """Read a rectangle of an image without reading the rest.
+def read_section(path: str, rows: slice, columns: slice, plane: int | None = None) -> np.ndarray:
+    """Read a rectangle of an image, or of one plane of a cube, without reading the rest.
 
     Raises
     ------
@@ -246,6 +314,49 @@ def read_section(path: str, rows: slice, columns: slice) -> np.ndarray:
     """
     import numpy as np
 
+    from pymopex.kit import plain_fits
+
+    with _refused(path):
+        plain = plain_fits.find(path)
+        if plain is not None and (len(plain.shape) == 3) == (plane is not None):
+            part = plain_fits.section(path, plain, rows, columns, plane)
+            return np.ascontiguousarray(part, dtype=part.dtype.newbyteorder("="))
     with _opened(path, memmap=True) as hdu:
-        part = hdu.section[rows, :][:, columns]  # whole rows are one piece of the file: one read
+        wanted = (rows, slice(None)) if plane is None else (plane, rows, slice(None))
+        part = hdu.section[wanted][:, columns]  # whole rows are one piece of the file: one read
     return np.ascontiguousarray(part, dtype=part.dtype.newbyteorder("="))
+
+
+_STORED = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+
+
+def mapped_image(path: str) -> tuple[np.ndarray, tuple[float, float, int | None], fits.Header]:
+    """Map the first image of a FITS file into memory; nothing of it is read before it is used.
+
+    Returns
+    -------
+    pixels : ndarray, shape (ny, nx)
+        As the file holds them; of a compressed file, read into memory.
+    scale : (float, float, int or None)
+        Zero point and factor that make values of them, and the number that stands for no data.
+    header : astropy.io.fits.Header
+        Its header.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, cannot be read, or holds no two-dimensional image.
+    """
+    import numpy as np
+    from astropy.io.fits import CompImageHDU
+
+    with _opened(path, memmap=True) as hdu:
+        packed = isinstance(hdu, CompImageHDU) or path.endswith((".gz", ".bz2", ".xz", ".Z"))
+        header, start = hdu.header.copy(), None if packed else hdu.fileinfo()["datLoc"]
+    if start is None or header["NAXIS"] != 2:
+        data, header = read_image(path, dtype=np.float32)
+        return data, (0.0, 1.0, None), header
+    shape = header["NAXIS2"], header["NAXIS1"]
+    pixels = np.memmap(path, _STORED[header["BITPIX"]], "r", start, shape)
+    scale = float(header.get("BZERO", 0)), float(header.get("BSCALE", 1))
+    return pixels, (*scale, header.get("BLANK") if header["BITPIX"] > 0 else None), header

@@ -39,17 +39,16 @@ class InterpolationJob:
 
 def interpolate_frame(job: InterpolationJob) -> Box | None:
     """Interpolate a frame and write its image, coverage and uncertainty; gives its place, None if off the mosaic."""
-    from pymopex.geometry import FrameMap, frame_wcs
     from pymopex.interpolation import interpolate
+    from pymopex.kit.layers import placed_on
 
     frame = read_frame(job.files, job.bits)
     bad = frame.bad
     if job.bright:
         bad = bad | (read_image(job.bright)[0] > 0)
     pointing = read_header(job.pointing) if job.pointing else frame.header
-    wcs = frame_wcs(pointing, refined=job.refined)
     with refused(job.files.image):
-        placed = FrameMap.make(wcs, frame.data.shape, job.grid.wcs(), job.grid.shape)
+        placed = placed_on(job.grid, job.pointing or job.files.image, job.refined)
     if placed is None:
         return None
     surface = job.as_brightness or is_surface_brightness(pointing.get("BUNIT", ""))

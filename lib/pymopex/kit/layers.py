@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from pymopex.kit import sheets
 from pymopex.kit.errors import InputError
+from pymopex.kit.files import remembered
 from pymopex.kit.images import FrameFiles, read_header, read_section
 
 if TYPE_CHECKING:
     import numpy as np
+    from astropy.wcs import WCS
 
-    from pymopex.geometry import Box, FrameMap
+    from pymopex.geometry import Box, FiducialFrame, FrameMap
     from pymopex.kit.task import Run
     from pymopex.stack import Stack
 
@@ -149,35 +153,74 @@ def read_mosaic_part(tiles: list[tuple[Box, str]], box: Box, plane: int | None =
         common = tile.intersect(box)
         if common is not None:
             source, target = common.within(tile), common.within(box)
-            out[target] = _read_plane(path, source, plane)
+            out[target] = read_section(path, *source, plane)
     return out
 
 
-def _read_plane(path: str, place: tuple[slice, slice], plane: int | None) -> np.ndarray:
-    if plane is None:
-        return read_section(path, *place)
-    from astropy.io import fits
-
-    with fits.open(path, memmap=True) as hdus:
-        return hdus[0].section[(plane, *place)].astype("f4")
-
-
-def frame_map(files: FrameFiles, run_grid: Any, refined: bool) -> FrameMap | None:
+def frame_map(files: FrameFiles, run_grid: FiducialFrame, refined: bool) -> FrameMap | None:
     """Place a frame on the mosaic by its header."""
+    return placed_on(run_grid, files.image, refined)
+
+
+@remembered(4096)
+def placed_on(grid: FiducialFrame, image: str, refined: bool) -> FrameMap | None:
+    """Place an image on the mosaic by its header; five modules ask for the same."""
     from pymopex.geometry import FrameMap, frame_wcs
 
-    header = read_header(files.image)
-    wcs = frame_wcs(header, refined=refined)
+    header = read_header(image)
     shape = (header["NAXIS2"], header["NAXIS1"])
-    return FrameMap.make(wcs, shape, run_grid.wcs(), run_grid.shape)
+    return FrameMap.make(frame_wcs(header, refined=refined), shape, _grid_wcs(grid), grid.shape)
 
 
-def tile_boxes(run: Run, x_key: str = "TILE_XSIZ", y_key: str = "TILE_YSIZ") -> list[Box]:
-    """Cut the mosaic into tiles by the sizes of the task at work."""
+@lru_cache(maxsize=4)
+def _grid_wcs(grid: FiducialFrame) -> WCS:
+    return grid.wcs()
+
+
+def mosaic_strips(grid: FiducialFrame, tiles: list[tuple[Box, str]]) -> Iterator[np.ndarray]:
+    """Give the whole mosaic in strips of rows, one after the other."""
+    from pymopex.geometry import Box
+
+    for y in range(0, grid.naxis2, _STRIP):
+        yield read_mosaic_part(tiles, Box(0, y, grid.naxis1, min(_STRIP, grid.naxis2 - y)))
+
+
+def tile_boxes(run: Run, x_key: str = "TILE_XSIZ", y_key: str = "TILE_YSIZ", task: str = "") -> list[Box]:
+    """Cut the mosaic into tiles by the sizes of a task, that at work unless one is named, and by `Memory`.
+
+    Notes
+    -----
+    Products do not depend on the tiles. With `Memory` the sizes are halved until the stack of values of the fullest
+    tile fits the share of each process.
+    """
     from pymopex.tiling import tiles
 
-    grid = run.fiducial()
-    return tiles(grid.naxis1, grid.naxis2, getattr(run.params, x_key), getattr(run.params, y_key))
+    grid, p = run.fiducial(), run.params_of(task or run.task)
+    size_x, size_y = getattr(p, x_key), getattr(p, y_key)
+    boxes = tiles(grid.naxis1, grid.naxis2, size_x, size_y)
+    budget = run.globals.Memory
+    if not budget:
+        return boxes
+    room = max(1e9 * budget / run.pool.count - _PROCESS, _LEAST_ROOM)
+    chosen = layers(run)
+    while min(size_x, size_y) > _LEAST_TILE and max(_stack_bytes(box, chosen) for box in boxes) > room:
+        size_x, size_y = size_x // 2, size_y // 2
+        boxes = tiles(grid.naxis1, grid.naxis2, size_x, size_y)
+    return boxes
+
+
+_PROCESS, _LEAST_ROOM = 3e8, 5e7  # bytes: programs and compiled code, and what a stack gets at least
+_LEAST_TILE = 64  # pixels
+_STRIP = 256  # rows of the mosaic in memory at once
+_PER_VALUE, _PER_PIXEL = (
+    44,
+    60,
+)  # bytes, at the peak: what is read, the stack, a copy of it; and of the products
+
+
+def _stack_bytes(tile: Box, chosen: list[Layer]) -> float:
+    parts = (layer.box.intersect(tile) for layer in chosen)
+    return _PER_PIXEL * tile.nx * tile.ny + _PER_VALUE * sum(part.nx * part.ny for part in parts if part)
 
 
 def tile_rows(tiles: list) -> dict[str, list]:

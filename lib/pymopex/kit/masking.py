@@ -12,7 +12,7 @@ from pymopex.kit.images import (
     Stamp,
     read_frame,
     read_header,
-    read_image,
+    read_pixels,
     read_section,
     write_image,
 )
@@ -66,7 +66,7 @@ def mask_frame(job: RMaskJob) -> tuple[tuple[int, ...], Losses]:
     shape = (header["NAXIS2"], header["NAXIS1"])
     radhit = None
     if job.files.dmask:
-        radhit = (read_image(job.files.dmask)[0].astype(np.int64) >> job.radhit_bit) & 1 > 0
+        radhit = (read_pixels(job.files.dmask).astype(np.int64) >> job.radhit_bit) & 1 > 0
     fractions: tuple[Any, Any, Any] = _fractions(job) if job.layer is not None else (None, None, None)
     mask = compose_rmask(radhit, *fractions, job.how.rm_thresh, shape=shape)
     lost = Losses()
@@ -77,7 +77,7 @@ def mask_frame(job: RMaskJob) -> tuple[tuple[int, ...], Losses]:
             mask[_checked(job, frame, placed, mask > 0)] |= TEMPORAL if job.temporal else BOX
         lost = _losses(job, frame, placed, mask > 0)
     if job.files.rmask:
-        mask |= read_image(job.files.rmask)[0].astype(mask.dtype)  # left out by the second pass too
+        mask |= read_pixels(job.files.rmask).astype(mask.dtype)  # left out by the second pass too
     write_image(job.target, mask, header, job.stamp, (job.files.image,))
     bits = [int(np.count_nonzero(mask & (1 << bit))) for bit in range(4)]
     return (mask.size, *bits, int(np.count_nonzero(mask))), lost
@@ -90,10 +90,10 @@ def _fractions(job: RMaskJob) -> tuple[Any, Any, Any]:
 
     assert job.layer is not None
     coverage = read_section(job.covg_map, *job.layer.box.slices)
-    sources = read_image(job.sources)[0] > 0 if job.sources else None
+    sources = read_pixels(job.sources) > 0 if job.sources else None
     placed = frame_map(job.files, job.grid, job.refined)
     assert placed is not None
-    maps = {path: read_image(path)[0] for path in (job.temporal, job.dual, job.box) if path}
+    maps = {path: read_pixels(path) for path in (job.temporal, job.dual, job.box) if path}
     deviation = _largest([maps[path] for path in (job.temporal, job.box) if path])
     flags = (
         (job.temporal, lambda image: temporal_flags(image, coverage, sources, job.how)),
@@ -125,7 +125,7 @@ def _checked(job: RMaskJob, frame: Frame, placed: FrameMap, found: np.ndarray) -
     if job.temporal and surface:
         scatter = frame_scatter(read_mosaic_part(job.tiles, placed.box, 1), coverage, placed)
     deviation = frame_deviation(frame.data, frame.sigma, expected, tolerance, scatter)
-    sources = on_frame(read_image(job.sources)[0] > 0, placed) if job.sources else None
+    sources = on_frame(read_pixels(job.sources) > 0, placed) if job.sources else None
     return frame_flags(deviation, found, sources, job.check) & ~frame.bad
 
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pymopex.kit import log, provenance, sheets
+from pymopex.kit import compiled, log, provenance, sheets
 from pymopex.kit.errors import InputError
 from pymopex.kit.files import calibration_file
 from pymopex.kit.images import FatalBits, FrameFiles, Stamp
@@ -215,6 +215,7 @@ class Run:
 
     def map(self, job: Callable[[Any], Any], arguments: Sequence[Any], what: str = "frames") -> list[Any]:
         """Run jobs in the pool; results in order."""
+        compiled.tell_once()
         return self.pool.map(job, arguments, what)
 
     def note(self, text: str) -> None:

@@ -1,0 +1,229 @@
+"""Biased median and scatter of the values of all frames in a box round each pixel.
+
+Pixels beside each other share most of their boxes. The values of a column of the box are sorted once, for all boxes
+that hold the column; those of a box are merged from its columns; and both are done for a block of pixels at once
+(`pymopex.sort_networks`). Where the stack is so deep that the networks would be long, values of a rank are selected.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from pymopex.geometry import Box
+from pymopex.outliers import MAD, deepest_pixel, pixel_statistics, select_rank, smallest
+from pymopex.sort_networks import apply, merging, sorting
+from pymopex.stack import Stack
+
+_BLOCK = 128  # pixels worked on at once
+_LONGEST = 48  # values of a column that are sorted by a network
+
+
+def box_statistics(
+    stack: Stack, *, box_x: int, box_y: int, bias: int, core: Box, reach: Box, min_pix_num: int = 3
+) -> tuple[np.ndarray, np.ndarray]:
+    """Biased median and scatter of the values in a box round each pixel.
+
+    Parameters
+    ----------
+    stack : Stack
+        Values on `reach`.
+    box_x, box_y : int
+        Size of the box; an even size reaches one pixel further to the left and down.
+    bias : int
+        The value at rank N/2 - bias (from 0, ascending) is taken in place of the median.
+    core, reach : Box
+        Pixels wanted, and pixels of the stack, which hold the core and as much of its surroundings as there is.
+    min_pix_num : int
+        As for `temporal_statistics`, where that takes the place.
+
+    Returns
+    -------
+    centre, scatter : float32 ndarray, shape core.shape
+        NaN where there is no value.
+
+    Notes
+    -----
+    Where none of the pixel's own values lies within one scatter of the centre, as at the core of a star, the
+    temporal statistics of the pixel are taken. As there, the scatter is not less than the smallest uncertainty
+    of the pixel; the reference does not say so of the box, but a box holds few independent values.
+    """
+    rows, columns = core.within(reach)
+    corner = (rows.start, columns.start)
+    longest = min(_LONGEST, deepest_pixel(stack) * box_y)
+    networks = _tables([sorting(n) for n in range(longest + 1)])
+    merges = _tables([merging(n, box_x) for n in range(longest + 1)])
+    return _boxes(stack, (box_y, box_x), bias, corner, core.shape, min_pix_num, networks, merges)
+
+
+_Tables = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def _tables(networks: list[tuple[np.ndarray, np.ndarray]]) -> _Tables:
+    """Put networks one behind the other: first comparator of each, comparators, first row of each, rows."""
+    pairs, orders = zip(*networks, strict=True)
+    starts = [np.concatenate([[0], np.cumsum([len(part) for part in parts])]) for parts in (pairs, orders)]
+    return starts[0], np.concatenate(pairs), starts[1], np.concatenate(orders)
+
+
+@numba.njit(cache=True, nogil=True)
+def _box_values(stack: Stack, y: int, x: int, size: tuple[int, int], values: np.ndarray) -> int:
+    """Collect the values of all frames in the box round a pixel; gives their number."""
+    n = 0
+    y0, x0 = y - size[0] // 2, x - size[1] // 2
+    for row in range(max(0, y0), min(stack.ny, y0 + size[0])):
+        start = stack.first[row * stack.nx + max(0, x0)]
+        stop = stack.first[row * stack.nx + min(stack.nx, x0 + size[1])]
+        for i in range(start, stop):
+            values[n] = stack.value[i]
+            n += 1
+    return n
+
+
+@numba.njit(cache=True, nogil=True)
+def _column_counts(stack: Stack, y: int, x: int, box_y: int, counts: np.ndarray) -> int:
+    """Count the values of columns of the boxes, from x on; gives the largest number."""
+    longest = 0
+    for i in range(counts.size):
+        counts[i] = 0
+        if 0 <= x + i < stack.nx:
+            for row in range(max(0, y - box_y // 2), min(stack.ny, y - box_y // 2 + box_y)):
+                p = row * stack.nx + x + i
+                counts[i] += stack.first[p + 1] - stack.first[p]
+        longest = max(longest, counts[i])
+    return longest
+
+
+@numba.njit(cache=True, nogil=True)
+def _fill_columns(stack: Stack, y: int, x: int, box_y: int, longest: int, columns: np.ndarray) -> None:
+    """Put the values of each column one below the other, infinite ones behind them."""
+    for i in range(columns.shape[1]):
+        n = 0
+        if 0 <= x + i < stack.nx:
+            for row in range(max(0, y - box_y // 2), min(stack.ny, y - box_y // 2 + box_y)):
+                p = row * stack.nx + x + i
+                for k in range(stack.first[p], stack.first[p + 1]):
+                    columns[n, i] = stack.value[k]
+                    n += 1
+        for k in range(n, longest):
+            columns[k, i] = np.inf
+
+
+@numba.njit(cache=True, nogil=True)
+def _of_sorted(rows: np.ndarray, order: np.ndarray, i: int, n: int, bias: int) -> tuple[float, float]:
+    """Centre and scatter of the first n values of column i, the row of each rank given.
+
+    The scatter is the distance of the same rank. Distances of the values below the centre, and of those above, are
+    sorted: the number that is taken of the lower ones is halved until both lists agree.
+    """
+    rank = max(0, n // 2 - bias)
+    middle = np.float64(rows[order[rank], i])
+    wanted, above = rank + 1, n - rank - 1  # the value itself counts below, with distance 0
+    low, high = max(1, wanted - above), wanted
+    while low < high:
+        part = (low + high) // 2
+        below_next = middle - rows[order[rank - part], i]
+        above_last = rows[order[rank + wanted - part], i] - middle
+        if below_next < above_last:
+            low = part + 1
+        else:
+            high = part
+    width = middle - rows[order[rank - low + 1], i]
+    if wanted > low:
+        width = max(width, rows[order[rank + wanted - low], i] - middle)
+    return middle, width
+
+
+@numba.njit(cache=True, nogil=True)
+def _settle(
+    stack: Stack, p: int, middle: float, width: float, min_pix_num: int, values: np.ndarray, work: np.ndarray
+) -> tuple[float, float]:
+    """Give the statistics of the box, or those of the pixel alone where none of its values is near the centre."""
+    start, stop = stack.first[p], stack.first[p + 1]
+    if stack.sigma.size:
+        width = max(width, smallest(stack.sigma, start, stop))
+    for k in range(start, stop):
+        if abs(stack.value[k] - middle) <= width:
+            return middle, width
+    return pixel_statistics(stack, p, True, min_pix_num, values, work)
+
+
+@numba.njit(cache=True, nogil=True)
+def _select(
+    stack: Stack, y: int, x: int, size: tuple[int, int], bias: int, values: np.ndarray, work: np.ndarray
+) -> tuple[float, float]:
+    """Centre and scatter of one box."""
+    n = _box_values(stack, y, x, size, values)
+    rank = max(0, n // 2 - bias)
+    work[:n] = values[:n]
+    middle = select_rank(work, n, rank)
+    for k in range(n):
+        work[k] = abs(values[k] - middle)
+    return middle, select_rank(work, n, rank)
+
+
+@numba.njit(cache=True, nogil=True)
+def _boxes(
+    stack: Stack,
+    size: tuple[int, int],
+    bias: int,
+    corner: tuple[int, int],
+    shape: tuple[int, int],
+    min_pix_num: int,
+    sorts: _Tables,
+    merges: _Tables,
+) -> tuple[np.ndarray, np.ndarray]:
+    centre = np.full(shape, np.nan, np.float32)
+    scatter = centre.copy()
+    deepest = deepest_pixel(stack) * size[0] * size[1]
+    values, work = np.empty(deepest), np.empty(deepest)
+    most = sorts[0].size - 2
+    counts = np.empty(_BLOCK + size[1] - 1, np.int64)
+    columns = np.empty((most, counts.size), np.float32)
+    rows = np.empty((most * size[1], _BLOCK), np.float32)
+    for j in range(shape[0]):
+        for i in range(0, shape[1], _BLOCK):
+            width = min(_BLOCK, shape[1] - i)
+            y, x = corner[0] + j, corner[1] + i
+            left = x - size[1] // 2
+            longest = _column_counts(stack, y, left, size[0], counts[: width + size[1] - 1])
+            if longest == 0:
+                continue
+            order = merges[3][:0]
+            if longest <= most:
+                order = _sort_block(stack, (y, left), size, longest, width, columns, rows, sorts, merges)
+            for k in range(width):
+                p = y * stack.nx + x + k
+                if stack.first[p + 1] == stack.first[p]:
+                    continue
+                if order.size:
+                    middle, spread = _of_sorted(rows, order, k, counts[k : k + size[1]].sum(), bias)
+                else:
+                    middle, spread = _select(stack, y, x + k, size, bias, values, work)
+                found = _settle(stack, p, middle, spread / MAD, min_pix_num, values, work)
+                centre[j, i + k], scatter[j, i + k] = found
+    return centre, scatter
+
+
+@numba.njit(cache=True, nogil=True)
+def _sort_block(
+    stack: Stack,
+    at: tuple[int, int],
+    size: tuple[int, int],
+    longest: int,
+    width: int,
+    columns: np.ndarray,
+    rows: np.ndarray,
+    sorts: _Tables,
+    merges: _Tables,
+) -> np.ndarray:
+    """Sort the values of the boxes of a block; gives the row of each rank."""
+    wide = width + size[1] - 1
+    _fill_columns(stack, at[0], at[1], size[0], longest, columns[:, :wide])
+    apply(sorts[1][sorts[0][longest] : sorts[0][longest + 1]], columns, wide)
+    order = sorts[3][sorts[2][longest] : sorts[2][longest + 1]]
+    for part in range(size[1]):
+        for k in range(longest):
+            rows[part * longest + k, :width] = columns[order[k], part : part + width]
+    apply(merges[1][merges[0][longest] : merges[0][longest + 1]], rows, width)
+    return merges[3][merges[2][longest] : merges[2][longest + 1]]

@@ -1,0 +1,185 @@
+"""FITS images of the plainest kind, read and written without looking at every card.
+
+A frame is read and written a dozen times on its way to the mosaic, and the cards of its header cost more than its
+pixels. What is not plain (scaled or blanked pixels, extensions, compressed files) is for astropy.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from astropy.io import fits
+
+_BLOCK = 2880
+_CARD = 80
+_END = b"END" + 77 * b" "
+_MOST = 64 * _BLOCK  # of a header; longer ones are for astropy
+_TYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+_BITS = {np.dtype(code[1:]): bits for bits, code in _TYPES.items()}
+_SCALED = tuple(key + b"=" for key in (b"BSCALE  ", b"BZERO   ", b"BLANK   "))
+_STRUCTURE = re.compile(r"(SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|BSCALE|BZERO|BLANK)$")
+_VALID = re.compile(r"(?:(?=.{8}= )[A-Z0-9_-]+ *= [ -~]{70}|(?:COMMENT |HISTORY | {8})[ -~]{72})$")
+_NARROW = 4  # a part of fewer columns than the width over this is not read row by row
+_SHOWN = 72  # characters of a HISTORY card
+
+
+@dataclass(frozen=True)
+class Plain:
+    """Where the pixels of a plain image lie in its file: header, first byte, type, and array shape."""
+
+    header: bytes
+    offset: int
+    dtype: np.dtype
+    shape: tuple[int, ...]
+
+
+def find(path: str) -> Plain | None:
+    """Find the pixels of a file; None if it is not one plain image.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened.
+    """
+    with open(path, "rb") as file:
+        head = file.read(2 * _BLOCK)
+        if not head.startswith(b"SIMPLE  =                    T"):
+            return None
+        while (end := _end_of(head)) < 0 and len(head) < _MOST:
+            more = file.read(4 * _BLOCK)
+            if not more:
+                return None
+            head += more
+        size = os.fstat(file.fileno()).st_size
+    return _plain(head[:end], size) if end >= 0 else None
+
+
+def _end_of(head: bytes) -> int:
+    at = head.find(_END)
+    while at >= 0 and at % _CARD:
+        at = head.find(_END, at + 1)
+    return at
+
+
+def _plain(cards: bytes, size: int) -> Plain | None:
+    if any(key in cards for key in _SCALED):
+        return None
+    axes = _number(cards, 2, b"NAXIS   ")
+    sides = [_number(cards, 3 + k, b"NAXIS%-3d" % (k + 1)) for k in range(axes)]
+    bits = _number(cards, 1, b"BITPIX  ")
+    if axes not in (2, 3) or min(sides) < 1 or bits not in _TYPES:
+        return None
+    offset = -(-(len(cards) + _CARD) // _BLOCK) * _BLOCK
+    dtype, shape = np.dtype(_TYPES[bits]), tuple(sides[::-1])
+    end = offset + dtype.itemsize * int(np.prod(shape, dtype=np.int64))
+    if not end <= size <= -(-end // _BLOCK) * _BLOCK:
+        return None  # cut off, or with more behind it
+    return Plain(cards, offset, dtype, shape)
+
+
+def _number(cards: bytes, number: int, key: bytes) -> int:
+    """Give the value of a card that must stand at a place; 0 if another stands there."""
+    card = cards[number * _CARD : (number + 1) * _CARD]
+    try:
+        return int(card[10:30]) if card[:8] == key else 0
+    except ValueError:
+        return 0
+
+
+def header_of(plain: Plain) -> fits.Header:
+    """Give the header as astropy has it."""
+    from astropy.io import fits
+
+    return fits.Header.fromstring(plain.header)
+
+
+def pixels(path: str, plain: Plain) -> np.ndarray:
+    """Read all pixels, in the byte order of the file."""
+    count = int(np.prod(plain.shape))
+    return np.fromfile(path, plain.dtype, count, offset=plain.offset).reshape(plain.shape)
+
+
+def section(path: str, plain: Plain, rows: slice, columns: slice, plane: int | None = None) -> np.ndarray:
+    """Read a rectangle, of a cube that of a plane, in the byte order of the file."""
+    ny, nx = plain.shape[-2:]
+    r0, r1, _ = rows.indices(ny)
+    c0, c1, _ = columns.indices(nx)
+    first = plain.offset + ((plane or 0) * ny + r0) * nx * plain.dtype.itemsize
+    with open(path, "rb") as file:
+        if _NARROW * (c1 - c0) > nx:
+            whole_rows = np.fromfile(file, plain.dtype, max(0, r1 - r0) * nx, offset=first)
+            return whole_rows.reshape(-1, nx)[:, c0:c1]
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            part = np.frombuffer(mapped, plain.dtype, max(0, r1 - r0) * nx, offset=first)
+            found = part.reshape(-1, nx)[:, c0:c1].copy()
+            del part  # the map cannot be closed under it
+            return found
+
+
+def can_write(data: Any) -> bool:
+    """Tell whether an array is of a type that FITS has without scaling."""
+    return isinstance(data, np.ndarray) and data.ndim > 0 and data.dtype.newbyteorder("=") in _BITS
+
+
+def write(path: str, data: np.ndarray, header: fits.Header, history: list[str]) -> None:
+    """Write an image; its structure is that of the array, whatever the header says."""
+    write_rows(path, data.shape, data.dtype, header, history, [data])
+
+
+def write_rows(
+    path: str,
+    shape: tuple[int, ...],
+    dtype: Any,
+    header: fits.Header,
+    history: list[str],
+    parts: Iterable[np.ndarray],
+) -> None:
+    """Write an image whose rows come in parts, of which one is in memory at a time."""
+    bits = _BITS[np.dtype(dtype).newbyteorder("=")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of cards that astropy mends
+        kept = [_image(card) for card in header.cards if not _STRUCTURE.match(card.keyword)]
+    cards = [
+        _fixed("SIMPLE", "T", "conforms to FITS standard"),
+        _fixed("BITPIX", bits, "array data type"),
+        _fixed("NAXIS", len(shape), "number of array dimensions"),
+        *(_fixed(f"NAXIS{k + 1}", side) for k, side in enumerate(shape[::-1])),
+        *kept,
+        *(_history(text) for text in history),
+    ]
+    head = ("".join(cards)).encode("ascii") + _END
+    with open(path, "wb") as file:
+        file.write(head + (-len(head) % _BLOCK) * b" ")
+        size = 0
+        for part in parts:
+            swapped = np.ascontiguousarray(part, dtype=_TYPES[bits])
+            file.write(swapped.data)
+            size += swapped.nbytes
+        file.write(bytes(-size % _BLOCK))
+
+
+def _fixed(key: str, value: Any, comment: str = "") -> str:
+    return f"{key:8s}= {value!s:>20s}{' / ' + comment if comment else ''}".ljust(_CARD)
+
+
+def _image(card: Any) -> str:
+    """Give a card as it stands in the file; one that was read and is not valid is mended by astropy."""
+    raw = getattr(card, "_image", None)
+    if raw is not None and not getattr(card, "_modified", True) and _VALID.match(raw):
+        return raw
+    return str(card)
+
+
+def _history(text: str) -> str:
+    plain = text.encode("ascii", "replace").decode()
+    parts = [plain[k : k + _SHOWN] for k in range(0, len(plain), _SHOWN)]
+    return "".join(f"HISTORY {part}".ljust(_CARD) for part in parts)
