@@ -117,7 +117,9 @@ def test_an_asteroid_leaves_nothing_at_its_places_in_the_sky(scene):
     for number in range(8):
         place = PLACE[0] + (number - 3.5) * STEP / 3600, PLACE[1]
         x, y = (int(np.rint(at)) for at in scene.grid.wcs().all_world2pix(*place, 0))
-        dark = clean[y, x] < 2 * np.median(clean)  # on a star that is much brighter than it, it cannot be told
+        dark = clean[y, x] < 2 * np.median(
+            clean
+        )  # on a star that is much brighter than it, it cannot be told
         if depth[y, x] > 2.5 and dark:
             box = np.s_[y - 3 : y + 4, x - 3 : x + 4]
             places += 1

@@ -99,7 +99,9 @@ def header_of(plain: Plain) -> fits.Header:
     """Give the header as astropy has it."""
     from astropy.io import fits
 
-    return fits.Header.fromstring(plain.header)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is odd but readable
+        return fits.Header.fromstring(plain.header)
 
 
 def pixels(path: str, plain: Plain) -> np.ndarray:
