@@ -140,3 +140,24 @@ def few(few_frames, tmp_path, monkeypatch):
     """The folder of four frames, which is the working directory."""
     monkeypatch.chdir(tmp_path)
     return few_frames(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """Four frames of 48 pixels on a side in ``bcd``, their lists, and namelists, to copy and spoil."""
+    folder = tmp_path_factory.mktemp("tiny")
+    field = ("Array_Size=48", "N_Frames=4", "Coverage=3", "Seed=2", "N_Stars=20")
+    with contextlib.chdir(folder):
+        status, log = run_mopex(
+            "simulate", "OUTPUT_DIR=sim", *field, "Brightest_Flux=1e5", "Faintest_Flux=300"
+        )
+        assert status == 0, log
+        (folder / "data" / "bcd").mkdir(parents=True)
+        for kind in ("images", "sigmas", "masks"):
+            names = Path(f"sim/{kind}.txt").read_text().split()
+            copies = [f"bcd/{Path(shutil.copy(name, 'data/bcd')).name}" for name in names]
+            Path(f"data/{kind}.txt").write_text("".join(f"{name}\n" for name in copies))
+    with contextlib.chdir(folder / "data"):
+        for pipeline in ("overlap", "mosaic", "apex"):
+            assert run_mopex("new", pipeline, "I1")[0] == 0
+    return folder / "data"

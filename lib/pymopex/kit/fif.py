@@ -15,7 +15,7 @@ from pymopex.kit.errors import InputError, InputErrors
 if TYPE_CHECKING:
     from pymopex.fiducial import FiducialFrame
 
-_LINE = re.compile(r"\s*\\?\s*(?:[A-Za-z]+\s+)?([\w-]+)\s*=\s*(.*?)\s*$")
+_LINE = re.compile(r"\s*\\?\s*(?:[A-Za-z]+\s+)?([\w-]+)\s*=\s*((?:.*\S)?)\s*$")
 _NUMBERS = ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CROTA2", "NAXIS1", "NAXIS2", "CDELT1", "CDELT2")
 _WORDS = ("PROJTYPE", "CTYPE1", "CTYPE2")
 _SEAL = ", checksum "

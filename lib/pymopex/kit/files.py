@@ -52,7 +52,10 @@ def _stamps(argument: Any) -> Any:
 def whole(path: str) -> Iterator[str]:
     """Give a temporary name in the folder of `path`; on leaving without a failure it becomes `path`."""
     folder, name = os.path.split(path)
-    os.makedirs(folder or ".", exist_ok=True)
+    try:
+        os.makedirs(folder or ".", exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(f"{folder}: cannot be a folder: a file is in the way") from None
     temporary = os.path.join(folder, f".{os.getpid()}.{name}")
     try:
         yield temporary

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -167,6 +168,8 @@ def _opened(path: str, *, memmap: bool) -> Iterator[Any]:
 def _refused(path: str) -> Iterator[None]:
     """Name the file that cannot be read."""
     try:
+        if stat.S_ISFIFO(os.stat(path).st_mode):
+            raise OSError("is a pipe, not a file")  # opening one waits for ever
         yield
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
@@ -321,7 +324,7 @@ def read_section(path: str, rows: slice, columns: slice, plane: int | None = Non
         if plain is not None and (len(plain.shape) == 3) == (plane is not None):
             part = plain_fits.section(path, plain, rows, columns, plane)
             return np.ascontiguousarray(part, dtype=part.dtype.newbyteorder("="))
-    with _opened(path, memmap=True) as hdu:
+    with _opened(path, memmap=False) as hdu:  # astropy maps no scaled pixels; a section reads its rows alone
         wanted = (rows, slice(None)) if plane is None else (plane, rows, slice(None))
         part = hdu.section[wanted][:, columns]  # whole rows are one piece of the file: one read
     return np.ascontiguousarray(part, dtype=part.dtype.newbyteorder("="))

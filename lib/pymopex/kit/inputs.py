@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 from pymopex.kit import sheets
 from pymopex.kit.errors import InputError, InputErrors
-from pymopex.kit.images import FrameFiles
+from pymopex.kit.images import FatalBits, FrameFiles
 
 if TYPE_CHECKING:
+    from pymopex.kit.frame_wcs import Place
     from pymopex.kit.parameters import Params
     from pymopex.kit.task import Run
 
@@ -21,6 +23,7 @@ _LISTS = {
 }
 
 _ROWS = 32
+_FARTHEST = 30.0  # degrees from the middle of the frames: a plane mosaic beyond is all distortion
 
 
 def frame_files(keys: Params, *, skip: dict[str, str] | None = None) -> tuple[FrameFiles, ...]:
@@ -154,19 +157,60 @@ def _permanent_mask(keys: Params, problems: list[str]) -> str:
 
 
 def _check_names(frames: tuple[FrameFiles, ...]) -> None:
+    """Refuse frames that are listed twice, names that no table can hold, and companions of other frames."""
     seen: dict[str, str] = {}
     problems = []
     for files in frames:
-        before = seen.get(files.base)
+        before = seen.get(files.base) or seen.get(os.path.realpath(files.image))
         if before == files.image:
             problems.append(f"{files.image}: is in the list of frames more than once")
+        elif before is not None and os.path.realpath(before) == os.path.realpath(files.image):
+            problems.append(f"{files.image}: is the same file as {before}")
         elif before is not None:
             problems.append(
                 f"{files.image}: has the same file name as {before}; products are named after frames"
             )
-        seen[files.base] = files.image
+        seen[files.base] = seen[os.path.realpath(files.image)] = files.image
+        try:
+            files.image.encode()
+        except UnicodeEncodeError:
+            shown = files.image.encode("utf-8", "replace").decode()
+            problems.append(f"{shown}: the name is not UTF-8; rename the file")
+    problems = problems or _strangers(frames)
     if problems:
         raise InputErrors(problems)
+
+
+def _strangers(frames: tuple[FrameFiles, ...]) -> list[str]:
+    """Name the companions that another frame of the list should have by the numbers in their names."""
+    if len(frames) < 2:
+        return []
+    owners: dict[tuple[str, ...], list[str]] = {}
+    for files in frames:
+        owners.setdefault(_numbers(files.image), []).append(files.image)
+    problems = []
+    sigmas: set[str] = set()
+    for role in ("sigma", "dmask", "rmask"):
+        paths = [getattr(files, role) for files in frames]
+        if len(set(paths)) == 1 and role != "sigma":
+            continue  # one mask may serve all
+        for files, path in zip(frames, paths, strict=True):
+            owner = owners.get(_numbers(path), []) if _numbers(path) else []
+            if len(owner) == 1 and owner[0] != files.image:
+                problems.append(
+                    f"{path}: stands beside {files.image} and belongs to {owner[0]}; "
+                    "lists must have one order"
+                )
+            elif role == "sigma" and path and files.sigma_base in sigmas:
+                problems.append(f"{path}: its name stands twice; products are named after uncertainties")
+            if role == "sigma":
+                sigmas.add(files.sigma_base)
+    return problems
+
+
+def _numbers(path: str) -> tuple[str, ...]:
+    """Give the numbers in a file name, which tell archive frames apart."""
+    return tuple(re.findall(r"\d+", os.path.basename(path)))
 
 
 def check_frames(run: Run) -> None:
@@ -182,8 +226,11 @@ def check_frames(run: Run) -> None:
     keys = run.globals
     problems = list(_missing_patterns(keys, run.single, run.pipeline in sheets.EITHER))
     frames = run.frames()
-    found = run.map(_frame_problems, [(files, keys.USE_REFINED_POINTING) for files in frames], "headers")
+    jobs = [(files, keys.USE_REFINED_POINTING, run.bits) for files in frames]
+    found, places = zip(*run.map(_frame_problems, jobs, "headers"), strict=True)
+    far = _far_away(frames, places) if _makes_fiducial(run) else {}
     for files, troubles in zip(frames, found, strict=True):
+        troubles = troubles or far.get(files.image, [])
         if troubles and keys.Skip_Bad_Frames:
             run.skipped[files.image] = troubles[0]
             run.note(f"left out: {troubles[0]}")
@@ -218,54 +265,99 @@ def _missing_patterns(keys: Params, single: bool, either: bool):
             )
 
 
-def _frame_problems(argument: tuple[FrameFiles, bool]) -> list[str]:
-    """Name what is wrong with one frame."""
+def _makes_fiducial(run: Run) -> bool:
+    """Tell whether the frames must fit into one mosaic, whose frame is made from them."""
+    keys = run.globals
+    return not run.single and not keys.FIF_FILE_NAME and run.switched("fiducial_image_frame")
+
+
+def _far_away(frames: tuple[FrameFiles, ...], places: tuple[Place | None, ...]) -> dict[str, list[str]]:
+    """Name the frames that are too far from the middle of all for one mosaic."""
+    import numpy as np
+
+    placed = [(files, place) for files, place in zip(frames, places, strict=True) if place is not None]
+    if len(placed) < 2:
+        return {}
+    lon, lat = np.radians([place for _, place in placed]).T
+    vectors = np.column_stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
+    middle = np.median(vectors, axis=0)  # follows the most of them
+    cosine = vectors @ middle / max(float(np.linalg.norm(middle)), 1e-9)
+    angles = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+    return {
+        files.image: [
+            f"{files.image}: lies {angle:.0f} degrees from the middle of the frames; one mosaic reaches "
+            f"{_FARTHEST:.0f} degrees (a longitude or latitude is wrong, or lists of two fields are joined)"
+        ]
+        for (files, _), angle in zip(placed, angles, strict=True)
+        if angle > _FARTHEST
+    }
+
+
+def _frame_problems(argument: tuple[FrameFiles, bool, FatalBits]) -> tuple[list[str], Place | None]:
+    """Name what is wrong with one frame, and give its place on the sky if it has one."""
+    from pymopex.kit.frame_wcs import wcs_problems
     from pymopex.kit.images import read_header
 
-    files, refined = argument
+    files, refined, bits = argument
     try:
         header = read_header(files.image)
     except InputError as problem:
-        return [str(problem)]
+        return [str(problem)], None
+    if _is_table(header):
+        return [f"{files.image}: holds a table; a two-dimensional image is needed"], None
     if header.get("NAXIS") != 2:
-        return [f"{files.image}: has {header.get('NAXIS')} axes; a two-dimensional image is needed"]
-    problems = _wcs_problems(files.image, header, refined)
+        return [f"{files.image}: has {header.get('NAXIS')} axes; a two-dimensional image is needed"], None
     shape = header["NAXIS1"], header["NAXIS2"]
+    if min(shape) < 1:
+        return [f"{files.image}: is {shape[0]} x {shape[1]} pixels; an image holds one at least"], None
+    problems, place = wcs_problems(files.image, header, refined)
     for path in (files.sigma, files.dmask, files.rmask, files.pmask):
         problems += _companion_problems(path, shape) if path else []
-    if not problems and not _holds_data(files.image, shape):
-        problems.append(f"{files.image}: holds no finite pixel")
-    return problems
+    if not problems:
+        try:
+            problems += _without_data(files, shape, bits)
+        except InputError as problem:
+            problems.append(str(problem))
+    return problems, place
 
 
-def _holds_data(image: str, shape: tuple[int, int]) -> bool:
-    """Tell whether a frame has a finite pixel; of most frames, the first rows alone are read."""
+def _is_table(header) -> bool:
+    return header.get("XTENSION", "IMAGE").strip() != "IMAGE" and not header.get("ZIMAGE", False)
+
+
+def _without_data(files: FrameFiles, shape: tuple[int, int], bits: FatalBits) -> list[str]:
+    """Tell why no pixel of a frame can be used; of most frames, the first rows alone are read."""
     import numpy as np
 
     from pymopex.kit.images import read_section
+    from pymopex.masks import bad_pixels
 
     nx, ny = shape
-    parts = (read_section(image, slice(y, y + _ROWS), slice(0, nx)) for y in range(0, ny, _ROWS))
-    return any(np.isfinite(part).any() for part in parts)
-
-
-def _wcs_problems(image: str, header, refined: bool) -> list[str]:
-    import numpy as np
-
-    from pymopex.geometry import frame_wcs
-
-    needed = ("CTYPE1", "CTYPE2", "CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2")
-    missing = [key for key in needed if key not in header]
-    if not any(key in header for key in ("CD1_1", "CDELT1", "PC1_1")):
-        missing.append("CD1_1 (or CDELT1)")
-    if missing:
-        return [f"{image}: no world coordinates: {', '.join(missing)} missing"]
-    try:
-        wcs = frame_wcs(header, refined=refined)
-        sky = wcs.all_pix2world(np.array([[header["NAXIS1"] / 2, header["NAXIS2"] / 2]]), 0)
-    except Exception as problem:
-        return [f"{image}: world coordinates cannot be used: {problem}"]
-    return [] if np.isfinite(sky).all() else [f"{image}: world coordinates are not finite"]
+    masks = [
+        (name, getattr(files, name), getattr(bits, name))
+        for name in ("dmask", "pmask", "rmask")
+        if getattr(files, name) and getattr(bits, name)
+    ]
+    finite = certain = False
+    for y in range(0, ny, _ROWS):
+        rows = slice(y, min(y + _ROWS, ny)), slice(0, nx)
+        good = np.isfinite(read_section(files.image, *rows))
+        finite |= bool(good.any())
+        if files.sigma:
+            sigma = read_section(files.sigma, *rows)
+            good &= np.isfinite(sigma) & (sigma > 0)
+        certain |= bool(good.any())
+        for name, path, pattern in masks:
+            given = {name: read_section(path, *rows), f"{name}_pattern": pattern}
+            good &= ~bad_pixels(good.shape, **given)
+        if good.any():
+            return []
+    if not finite:
+        return [f"{files.image}: holds no finite pixel"]
+    if not certain:
+        return [f"{files.sigma}: no pixel of the frame has a value and an uncertainty above zero"]
+    names = ", ".join(path for _, path, _ in masks)
+    return [f"{files.image}: all its pixels are masked ({names})"]
 
 
 def _companion_problems(path: str, shape: tuple[int, int]) -> list[str]:
@@ -278,6 +370,8 @@ def _companion_problems(path: str, shape: tuple[int, int]) -> list[str]:
     except InputError as problem:
         return [str(problem)]
     got = header.get("NAXIS1"), header.get("NAXIS2")
-    if header.get("NAXIS") != 2 or got != shape:
+    if header.get("NAXIS") != 2:
+        return [f"{path}: has {header.get('NAXIS')} axes; a two-dimensional image is needed"]
+    if got != shape:
         return [f"{path}: is {got[0]} x {got[1]} pixels; the frame is {shape[0]} x {shape[1]}"]
     return []

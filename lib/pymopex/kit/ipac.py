@@ -14,7 +14,7 @@ from pymopex.kit.errors import InputError, suggestion
 from pymopex.kit.ipac_rows import CHUNK, Layout, chunks, found_kinds
 
 NULL = "null"
-_KEYWORD = re.compile(r"\\\s*(?:([A-Za-z]+)\s+)?([^\s=]+)\s*=\s*(.*?)\s*$")
+_KEYWORD = re.compile(r"\\\s*(?:([A-Za-z]+)\s+)?([^\s=]+)\s*=\s*((?:.*\S)?)\s*$")
 
 
 class MissingColumn(InputError, KeyError):

@@ -20,7 +20,7 @@ from pathlib import Path
 from pymopex.kit.errors import InputError, InputErrors
 
 METADATA = "###-Meta-Data-###:"
-_ASSIGNMENT = re.compile(r"^(\s*)([A-Za-z_][\w./-]*)(\s*=[ \t]*)(.*?)([ \t]*)$")
+_ASSIGNMENT = re.compile(r"^(\s*)([A-Za-z_][\w./-]*)(\s*=[ \t]*)((?:.*[^ \t])?)([ \t]*)$")
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,8 @@ def _value(text: str) -> tuple[str, int]:
         if close > 0:
             return text[: close + 1], close + 1
     bare = re.split(r"(?:^|\s)#", text, maxsplit=1)[0].rstrip()
-    bare = re.sub(r"[\s,]+$", "", bare)
+    while bare != (shorter := bare.rstrip().rstrip(",")):  # a pattern would take the square of the blanks
+        bare = shorter
     return bare, len(bare)
 
 

@@ -158,7 +158,7 @@ def write_rows(
         *kept,
         *(_history(text) for text in history),
     ]
-    head = ("".join(cards)).encode("ascii") + _END
+    head = ("".join(cards)).encode("ascii", "replace") + _END
     with open(path, "wb") as file:
         file.write(head + (-len(head) % _BLOCK) * b" ")
         size = 0
