@@ -22,7 +22,7 @@ def test_tasks_of_the_pipelines_and_the_tools_are_there():
     switched = {task for pipeline in sheets.PIPELINES for task in driver.pipeline_tasks(pipeline)}
     assert set(TASKS) - switched == {
         *("simulate", "make_prf", "compare", "complete", "prepare"),
-        *("hdr_split", "copy_hdr_keywords", "mosaic_combine"),
+        *("hdr_split", "copy_hdr_keywords", "mosaic_combine", "cut_fif"),
     }
 
 

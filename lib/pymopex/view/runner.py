@@ -86,10 +86,9 @@ class Runner:
                 "module": "",
                 "progress": "",
             }
-            self._threads = [
-                threading.Thread(target=self._follow, args=(self._process,), daemon=True),
-                threading.Thread(target=self._watch, args=(reader,), daemon=True),
-            ]
+            watcher = threading.Thread(target=self._watch, args=(reader,), daemon=True)
+            follower = threading.Thread(target=self._follow, args=(self._process, watcher), daemon=True)
+            self._threads = [watcher, follower]  # the follower waits for the watcher, which must be at work
             for thread in self._threads:
                 thread.start()
 
@@ -100,7 +99,7 @@ class Runner:
             del self.lines[:cut]
             self._dropped += cut
 
-    def _follow(self, process: subprocess.Popen) -> None:
+    def _follow(self, process: subprocess.Popen, watcher: threading.Thread) -> None:
         """Take the lines of the log until the command ends."""
         assert process.stdout is not None
         with process.stdout as log:
@@ -110,7 +109,7 @@ class Runner:
                 with self._lock:
                     self._say(line)
         status = process.wait()
-        self._threads[1].join(2)
+        watcher.join(2)
         with self._lock:
             status = EXIT_INTERRUPTED if status in (-signal.SIGINT, -signal.SIGKILL) else status
             self._say(f"exit status {status}")
