@@ -36,10 +36,11 @@ def run(run: Run) -> None:
 
     p, grid = run.params, _grid(run)
     boxes = tiles(grid.naxis1, grid.naxis2, p.Tile_Size, p.Tile_Size)
+    margin = p.Tile_Margin, p.Tile_Margin
     written = [("tiled_grid", "", grid)]
     for number, box in enumerate(boxes, 1):
         written.append(("tile_core", str(number), _part(grid, box)))
-        written.append(("tile_job", str(number), _part(grid, _wider(grid, box, p.Tile_Margin))))
+        written.append(("tile_job", str(number), _part(grid, box.grown(margin, grid.shape))))
     for product, number, frame in written:
         path = run.path(product, tile=number)
         with whole(path) as temporary:
@@ -59,14 +60,6 @@ def _grid(run: Run) -> FiducialFrame:
         raise InputError("FIF_FILE_NAME: no fiducial image frame is given")
     grid = read_fif(path)
     return grid.rescaled(*pixel_size(run, grid.cdelt1, grid.cdelt2))
-
-
-def _wider(grid: FiducialFrame, box: Box, margin: int) -> Box:
-    from pymopex.geometry import Box
-
-    x0, y0 = max(0, box.x0 - margin), max(0, box.y0 - margin)
-    x1, y1 = min(grid.naxis1, box.x1 + margin), min(grid.naxis2, box.y1 + margin)
-    return Box(x0, y0, x1 - x0, y1 - y0)
 
 
 def _part(grid: FiducialFrame, box: Box) -> FiducialFrame:

@@ -124,7 +124,7 @@ def run(run: Run) -> None:
     with _folder_of_curves(run) as folder:
         for number in range(1, run.params.Fit_Passes + 1):
             last = number == run.params.Fit_Passes
-            found = _fit_pass(run, sources, table, folder if last else "")
+            found = _fit_pass(run, sources, table, folder, last=last)
             if not last:
                 found = _between_passes(run, sources, found, table, first=number == 1)
         rows = table_rows(run, sources, found)
@@ -166,7 +166,7 @@ def _search_residuals(run: Run, sources: _Sources, table: str, scale: float) -> 
 
     new: tuple[np.ndarray, np.ndarray] | None = None
     for _ in range(run.params.Residual_Rounds):
-        job = _jobs(run, sources, table, np.arange(len(sources.ra)), "")[0]
+        job = _jobs(run, sources, table, np.arange(len(sources.ra)))[0]
         new = ra, dec = further_sources(run, job, scale, new)
         if not len(ra):
             break
@@ -247,18 +247,26 @@ def _detections(run: Run) -> _Sources:
 
 
 def _fit_pass(
-    run: Run, sources: _Sources, table: str, folder: str = "", only: np.ndarray | None = None
+    run: Run,
+    sources: _Sources,
+    table: str,
+    folder: str = "",
+    only: np.ndarray | None = None,
+    *,
+    last: bool = False,
 ) -> list[Fitted]:
-    """Fit all sources, or those of some whole groups."""
+    """Fit all sources, or those of some whole groups; in the last pass single frames are measured too."""
     import numpy as np
     from pymopex.kit.fit_blocks import fit_block
 
     which = np.arange(len(sources.ra)) if only is None else np.flatnonzero(only)
-    jobs = _jobs(run, sources, table, which, folder)
+    jobs = _jobs(run, sources, table, which, folder, last=last)
     return [fitted for part in run.map(fit_block, jobs, "blocks of sources") for fitted in part]
 
 
-def _jobs(run: Run, sources: _Sources, table: str, which: np.ndarray, folder: str) -> list[FitJob]:
+def _jobs(
+    run: Run, sources: _Sources, table: str, which: np.ndarray, folder: str = "", *, last: bool = False
+) -> list[FitJob]:
     """Make the jobs that fit some of the sources, in whole groups."""
     from pymopex.grouping import blocks
     from pymopex.kit.fit_blocks import FitJob
@@ -287,8 +295,8 @@ def _jobs(run: Run, sources: _Sources, table: str, which: np.ndarray, folder: st
             saturation=run.params.Saturation_Level,
             bright=sources.bright,
             hole=run.params.Bright_Hole,
-            curves=os.path.join(folder, f"{number:06d}.npy") if folder else "",
-            frame_errors=_expected_factor(run),
+            curves=os.path.join(folder, f"{number:06d}.npy") if folder and last else "",
+            frame_errors=_expected_factor(run) if last else None,
         )
         for number, members in enumerate(
             blocks(sources.ra[which], sources.dec[which], sources.group[which], count)

@@ -68,6 +68,12 @@ class Box:
         nx, ny = min(self.x1, other.x1) - x0, min(self.y1, other.y1) - y0
         return Box(x0, y0, nx, ny) if nx > 0 and ny > 0 else None
 
+    def grown(self, margin: tuple[int, int], shape: tuple[int, int]) -> Box:
+        """Give the box with a margin (x, y) on each side, as far as a mosaic of this array shape goes."""
+        x0, y0 = max(0, self.x0 - margin[0]), max(0, self.y0 - margin[1])
+        x1, y1 = min(shape[1], self.x1 + margin[0]), min(shape[0], self.y1 + margin[1])
+        return Box(x0, y0, x1 - x0, y1 - y0)
+
     def within(self, outer: Box) -> tuple[slice, slice]:
         """Slices (y, x) that cut this box out of an array on `outer`.
 

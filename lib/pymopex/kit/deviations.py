@@ -39,8 +39,8 @@ def map_deviations(
     tolerance = run.params.Gradient_Tolerance
     jobs: list[Any] = []
     for box, path in tiles:
-        core = _grown(box, (1, 1), grid)  # the gradient needs the neighbours
-        reach = _grown(core, margin, grid)
+        core = box.grown((1, 1), grid.shape)  # the gradient needs the neighbours
+        reach = core.grown(margin, grid.shape)
         how = (statistics, settings, tolerance)
         jobs.append(((box, core, reach), on_tile(chosen, reach), path, grid, stamp, how))
     run.keep(*run.map(_tile_statistics, jobs, "tiles"))
@@ -48,14 +48,6 @@ def map_deviations(
     frame_jobs = [(layer, tiles, run.path(product, base=layer.files.base), cuts, stamp) for layer in chosen]
     run.keep(*run.map(_deviate, frame_jobs))
     run.note(f"{len(chosen)} frames on {len(boxes)} tiles")
-
-
-def _grown(box: Any, margin: tuple[int, int], grid: Any) -> Any:
-    from pymopex.geometry import Box
-
-    x0, y0 = max(0, box.x0 - margin[0]), max(0, box.y0 - margin[1])
-    x1, y1 = min(grid.naxis1, box.x1 + margin[0]), min(grid.naxis2, box.y1 + margin[1])
-    return Box(x0, y0, x1 - x0, y1 - y0)
 
 
 def _tile_statistics(job: Any) -> str:

@@ -125,20 +125,11 @@ def parse_command(words: list[str], pipeline: str = "") -> Command:
         word = rest.pop(0)
         if word == "--skip-bad-frames":
             command.overrides["Skip_Bad_Frames"] = "1"
-        elif match := re.fullmatch(r"--(from|only)(?:=(.*))?", word):
-            command.start, command.alone = match[2] or (rest.pop(0) if rest else ""), match[1] == "only"
-            if not command.start:
-                problems.append(f"{word}: needs a value (module)")
-        elif word == "--like" or word.startswith("--like="):
-            value = word[7:] or (rest.pop(0) if rest else "")
+        elif (match := re.fullmatch(r"--(\w+)(?:=(.*))?", word)) and match[1] in _LONG:
+            value = match[2] or (rest.pop(0) if rest else "")
             if not value:
-                problems.append("--like: needs a value (FITS image)")
-            command.overrides["FIDUCIALIMAGEFRAMEIN.Like_Image"] = value
-        elif word == "--memory" or word.startswith("--memory="):
-            value = word[9:] or (rest.pop(0) if rest else "")
-            if not value:
-                problems.append("--memory: needs a value (such as 1GB)")
-            command.overrides["Memory"] = _gigabytes(value)
+                problems.append(f"--{match[1]}: needs a value ({_LONG[match[1]]})")
+            _take_long(command, match[1], value)
         elif re.fullmatch(r"-[A-Za-z].*", word) and word[1] in flags:
             value = word[2:] or (rest.pop(0) if rest else "")
             if not value:
@@ -146,7 +137,7 @@ def parse_command(words: list[str], pipeline: str = "") -> Command:
             _take_flag(command, word[1], flags[word[1]][0], value)
         elif word.startswith("-"):
             problems.append(
-                f"{word}: unknown flag; known are {' '.join('-' + f for f in flags)} --like --memory --from --only"
+                f"{word}: unknown flag; known are {' '.join('-' + f for f in [*flags, *('-' + f for f in _LONG)])}"
             )
         elif "=" in word:
             key, _, value = word.partition("=")
@@ -156,6 +147,19 @@ def parse_command(words: list[str], pipeline: str = "") -> Command:
     if problems:
         raise InputErrors(problems)
     return command
+
+
+_LONG = {"like": "FITS image", "memory": "such as 1GB", "from": "module", "only": "module"}
+"""Long flags with a value, and what that is."""
+
+
+def _take_long(command: Command, name: str, value: str) -> None:
+    if name == "like":
+        command.overrides["FIDUCIALIMAGEFRAMEIN.Like_Image"] = value
+    elif name == "memory":
+        command.overrides["Memory"] = _gigabytes(value)
+    else:
+        command.start, command.alone = value, name == "only"
 
 
 def _gigabytes(value: str) -> str:

@@ -13,7 +13,7 @@ from pymopex.fit_data import FrameImage, GroupData, gather_frame, join_frames, p
 from pymopex.fitting import FitSettings, GroupFit
 from pymopex.grouping import Groups
 from pymopex.kit.files import remembered
-from pymopex.kit.images import FatalBits, FrameFiles, read_frame, read_header, read_image
+from pymopex.kit.images import FatalBits, FrameFiles, frame_geometry, read_frame, read_image
 from pymopex.kit.prfs import load_table
 from pymopex.residuals import render
 from pymopex.robust import fit_without_hits
@@ -102,8 +102,9 @@ def fit_block(job: FitJob) -> list[Fitted]:
         fitted, group = _fit(job, gathered, table, central)
         if job.curves or job.frame_errors is not None:
             rows = curve_rows(fitted, group, table, gathered.frames, job.settings)
-            curves.append(rows)
             fitted = with_factors(fitted, rows, job.frame_errors)
+            if job.curves:
+                curves.append(rows)
         found.append(fitted)
     if job.curves:
         save_rows(job.curves, curves)
@@ -196,15 +197,6 @@ def _span(x: np.ndarray, reach: int, n: int) -> tuple[int, int]:
     """Give the first pixel, and the first behind the last, of the boxes along one axis of n pixels."""
     first = min(max(int(x.min()) - reach, 0), n - 1)
     return first, min(max(int(x.max()) + reach + 2, first + 1), n)
-
-
-@remembered(maxsize=4096)
-def frame_geometry(path: str, refined: bool) -> tuple[Any, tuple[int, int]]:
-    """Read the WCS and the shape of a frame, once per process."""
-    from pymopex.geometry import frame_wcs
-
-    header = read_header(path)
-    return frame_wcs(header, refined=refined), (header["NAXIS2"], header["NAXIS1"])
 
 
 @remembered(maxsize=4096)

@@ -62,8 +62,9 @@ def _group_rows(sources: Any, fitted: Fitted, limit: float, factor: float) -> li
         source = int(fitted.members[fit.parent])
         ra, dec = (float(v) for v in offset_sky(sources.ra[source], sources.dec[source], fit.u, fit.v))
         across = np.cos(np.radians(dec)) * _ARCSEC
-        cov = fit.covariance * factor
-        if fitted.factors is not None:  # they hold chi2/dof, if that is asked for
+        if fitted.factors is None:
+            cov = fit.covariance * factor
+        else:  # they hold chi2/dof, if that is asked for
             scale = np.sqrt(fitted.factors[number])[[0, 0, 1]]  # of u, v and flux
             cov = fit.covariance * np.outer(scale, scale)
         rows.append(

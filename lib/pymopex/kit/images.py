@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from pymopex import __version__
 from pymopex.kit.errors import InputError
-from pymopex.kit.files import whole
+from pymopex.kit.files import remembered, whole
 
 if TYPE_CHECKING:
     import numpy as np
     from astropy.io import fits
+    from astropy.wcs import WCS
+
+    from pymopex.kit.plain_fits import Plain
 
 
 @dataclass(frozen=True)
@@ -101,9 +104,7 @@ def read_image(path: str, *, dtype: Any = None) -> tuple[np.ndarray, fits.Header
     with _refused(path):
         plain = plain_fits.find(path)
         if plain is not None and len(plain.shape) == 2:
-            wanted = np.dtype(dtype) if dtype is not None else plain.dtype.newbyteorder("=")
-            data = plain_fits.pixels(path, plain)
-            return np.ascontiguousarray(data, dtype=wanted), plain_fits.header_of(plain)
+            return _plain_pixels(path, plain, dtype), plain_fits.header_of(plain)
     with _opened(path, memmap=False) as hdu:
         data, header = hdu.data, hdu.header.copy()
     if data is None or data.ndim != 2:
@@ -121,16 +122,23 @@ def read_pixels(path: str) -> np.ndarray:
     InputError
         As for `read_image`.
     """
-    import numpy as np
-
     from pymopex.kit import plain_fits
 
     with _refused(path):
         plain = plain_fits.find(path)
         if plain is not None and len(plain.shape) == 2:
-            data = plain_fits.pixels(path, plain)
-            return np.ascontiguousarray(data, dtype=plain.dtype.newbyteorder("="))
+            return _plain_pixels(path, plain)
     return read_image(path)[0]
+
+
+def _plain_pixels(path: str, plain: Plain, dtype: Any = None) -> np.ndarray:
+    """Read the pixels of a plain image in native byte order, or as `dtype`."""
+    import numpy as np
+
+    from pymopex.kit import plain_fits
+
+    wanted = np.dtype(dtype) if dtype is not None else plain.dtype.newbyteorder("=")
+    return np.ascontiguousarray(plain_fits.pixels(path, plain), dtype=wanted)
 
 
 def read_header(path: str) -> fits.Header:
@@ -149,6 +157,15 @@ def read_header(path: str) -> fits.Header:
             return plain_fits.header_of(plain)
     with _opened(path, memmap=True) as hdu:
         return hdu.header.copy()
+
+
+@remembered(maxsize=8192)
+def frame_geometry(path: str, refined: bool) -> tuple[WCS, tuple[int, int]]:
+    """Read the WCS and the array shape of a frame, once per process."""
+    from pymopex.projection import frame_wcs
+
+    header = read_header(path)
+    return frame_wcs(header, refined=refined), (header["NAXIS2"], header["NAXIS1"])
 
 
 @contextmanager
@@ -330,9 +347,6 @@ def read_section(path: str, rows: slice, columns: slice, plane: int | None = Non
     return np.ascontiguousarray(part, dtype=part.dtype.newbyteorder("="))
 
 
-_STORED = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
-
-
 def mapped_image(path: str) -> tuple[np.ndarray, tuple[float, float, int | None], fits.Header]:
     """Map the first image of a FITS file into memory; nothing of it is read before it is used.
 
@@ -353,6 +367,8 @@ def mapped_image(path: str) -> tuple[np.ndarray, tuple[float, float, int | None]
     import numpy as np
     from astropy.io.fits import CompImageHDU
 
+    from pymopex.kit import plain_fits
+
     with _opened(path, memmap=True) as hdu:
         packed = isinstance(hdu, CompImageHDU) or path.endswith((".gz", ".bz2", ".xz", ".Z"))
         header, start = hdu.header.copy(), None if packed else hdu.fileinfo()["datLoc"]
@@ -360,6 +376,6 @@ def mapped_image(path: str) -> tuple[np.ndarray, tuple[float, float, int | None]
         data, header = read_image(path, dtype=np.float32)
         return data, (0.0, 1.0, None), header
     shape = header["NAXIS2"], header["NAXIS1"]
-    pixels = np.memmap(path, _STORED[header["BITPIX"]], "r", start, shape)
+    pixels = np.memmap(path, plain_fits.TYPES[header["BITPIX"]], "r", start, shape)
     scale = float(header.get("BZERO", 0)), float(header.get("BSCALE", 1))
     return pixels, (*scale, header.get("BLANK") if header["BITPIX"] > 0 else None), header

@@ -275,11 +275,12 @@ def _far_away(frames: tuple[FrameFiles, ...], places: tuple[Place | None, ...]) 
     """Name the frames that are too far from the middle of all for one mosaic."""
     import numpy as np
 
+    from pymopex.projection import unit_vectors
+
     placed = [(files, place) for files, place in zip(frames, places, strict=True) if place is not None]
     if len(placed) < 2:
         return {}
-    lon, lat = np.radians([place for _, place in placed]).T
-    vectors = np.column_stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
+    vectors = unit_vectors(*np.transpose([place for _, place in placed])).T
     middle = np.median(vectors, axis=0)  # follows the most of them
     cosine = vectors @ middle / max(float(np.linalg.norm(middle)), 1e-9)
     angles = np.degrees(np.arccos(np.clip(cosine, -1, 1)))

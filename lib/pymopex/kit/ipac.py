@@ -53,6 +53,13 @@ class Table:
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
 
+    def find(self, name: str) -> np.ndarray | None:
+        """Give a column by its name, None if there is none; case does not matter."""
+        if name in self.columns:
+            return self.columns[name]
+        known = (values for other, values in self.columns.items() if other.casefold() == name.casefold())
+        return next(known, None)
+
     def column(self, name: str) -> np.ndarray:
         """Give a column by its name; case does not matter.
 
@@ -61,11 +68,9 @@ class Table:
         MissingColumn
             There is none; the message, which is a KeyError and an InputError, names those there are.
         """
-        if name in self.columns:
-            return self.columns[name]
-        for known, values in self.columns.items():
-            if known.casefold() == name.casefold():
-                return values
+        values = self.find(name)
+        if values is not None:
+            return values
         hint = suggestion(name, self.columns)
         raise MissingColumn(f"no column {name}{hint} in {self.path}, which has {', '.join(self.columns)}")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pymopex.kit import sheets
 from pymopex.kit.errors import InputError
 from pymopex.kit.files import remembered
-from pymopex.kit.images import FrameFiles, read_header, read_section
+from pymopex.kit.images import FrameFiles, frame_geometry, read_section
 
 if TYPE_CHECKING:
     import numpy as np
@@ -165,11 +165,9 @@ def frame_map(files: FrameFiles, run_grid: FiducialFrame, refined: bool) -> Fram
 @remembered(4096)
 def placed_on(grid: FiducialFrame, image: str, refined: bool) -> FrameMap | None:
     """Place an image on the mosaic by its header; five modules ask for the same."""
-    from pymopex.geometry import FrameMap, frame_wcs
+    from pymopex.geometry import FrameMap
 
-    header = read_header(image)
-    shape = (header["NAXIS2"], header["NAXIS1"])
-    return FrameMap.make(frame_wcs(header, refined=refined), shape, _grid_wcs(grid), grid.shape)
+    return FrameMap.make(*frame_geometry(image, refined), _grid_wcs(grid), grid.shape)
 
 
 @lru_cache(maxsize=4)

@@ -23,8 +23,10 @@ _BLOCK = 2880
 _CARD = 80
 _END = b"END" + 77 * b" "
 _MOST = 64 * _BLOCK  # of a header; longer ones are for astropy
-_TYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
-_BITS = {np.dtype(code[1:]): bits for bits, code in _TYPES.items()}
+TYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+"""Types of pixels in files, by BITPIX."""
+
+_BITS = {np.dtype(code[1:]): bits for bits, code in TYPES.items()}
 _SCALED = tuple(key + b"=" for key in (b"BSCALE  ", b"BZERO   ", b"BLANK   "))
 _STRUCTURE = re.compile(r"(SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|BSCALE|BZERO|BLANK)$")
 _VALID = re.compile(r"(?:(?=.{8}= )[A-Z0-9_-]+ *= [ -~]{70}|(?:COMMENT |HISTORY | {8})[ -~]{72})$")
@@ -76,10 +78,10 @@ def _plain(cards: bytes, size: int) -> Plain | None:
     axes = _number(cards, 2, b"NAXIS   ")
     sides = [_number(cards, 3 + k, b"NAXIS%-3d" % (k + 1)) for k in range(axes)]
     bits = _number(cards, 1, b"BITPIX  ")
-    if axes not in (2, 3) or min(sides) < 1 or bits not in _TYPES:
+    if axes not in (2, 3) or min(sides) < 1 or bits not in TYPES:
         return None
     offset = -(-(len(cards) + _CARD) // _BLOCK) * _BLOCK
-    dtype, shape = np.dtype(_TYPES[bits]), tuple(sides[::-1])
+    dtype, shape = np.dtype(TYPES[bits]), tuple(sides[::-1])
     end = offset + dtype.itemsize * int(np.prod(shape, dtype=np.int64))
     if not end <= size <= -(-end // _BLOCK) * _BLOCK:
         return None  # cut off, or with more behind it
@@ -163,7 +165,7 @@ def write_rows(
         file.write(head + (-len(head) % _BLOCK) * b" ")
         size = 0
         for part in parts:
-            swapped = np.ascontiguousarray(part, dtype=_TYPES[bits])
+            swapped = np.ascontiguousarray(part, dtype=TYPES[bits])
             file.write(swapped.data)
             size += swapped.nbytes
         file.write(bytes(-size % _BLOCK))

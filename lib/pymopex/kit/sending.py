@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +47,6 @@ def run(words: list[str]) -> None:
         write_text(options["regions"], regions_of(paths[0]))
         log.say(options["regions"])
         return
-    with tempfile.TemporaryDirectory(prefix="mopex-") as checked:
-        for path in paths:
-            _messages(path, checked)  # all files are looked at before the first is sent
     send(paths, options.get("to", ""))
 
 
@@ -143,18 +142,17 @@ def outlines(paths: Iterable[str]) -> str:
     import numpy as np
 
     from pymopex.footprint import outline
-    from pymopex.kit.images import read_header
-    from pymopex.projection import frame_wcs, pixel_to_sky, rotate_sky, sky_system
+    from pymopex.kit.images import frame_geometry
+    from pymopex.projection import pixel_to_sky, rotate_sky, sky_system
 
     lines = ["# Region file format: DS9 version 4.1", "global color=cyan width=1", "fk5"]
     for path in paths:
-        header = read_header(path)
         try:
-            wcs = frame_wcs(header)
+            wcs, shape = frame_geometry(path, False)
             system = sky_system(wcs)
         except ValueError as problem:
             raise InputError(f"{path}: {problem}") from None
-        lon, lat = pixel_to_sky(wcs, *outline((header["NAXIS2"], header["NAXIS1"])))
+        lon, lat = pixel_to_sky(wcs, *outline(shape))
         corners = np.column_stack(rotate_sky(lon, lat, system, "J2000")).ravel()
         places = ",".join(f"{value:.7f}" for value in corners)
         lines.append(f"polygon({places}) # text={{{os.path.basename(path)}}}")
@@ -210,6 +208,8 @@ def send(paths: list[str], to: str = "") -> None:
 
     Raises
     ------
+    InputError
+        A file cannot be used; none is sent then.
     TaskFailed
         There is no hub, or no program takes what is sent.
 
@@ -217,6 +217,22 @@ def send(paths: list[str], to: str = "") -> None:
     -----
     Programs load files when they please, so those made for them stay, in a folder of the temporary directory.
     """
+    folder = tempfile.mkdtemp(prefix="mopex-send-")
+    sent = False
+    try:
+        messages = [(path, _messages(path, tempfile.mkdtemp(dir=folder))) for path in paths]
+        with _client() as client:
+            sent = True
+            for path, parts in messages:
+                _send_one(client, path, parts, to)
+    finally:
+        if not sent:
+            shutil.rmtree(folder)
+
+
+@contextmanager
+def _client() -> Iterator[Any]:
+    """Give a client of the running hub."""
     samp = _samp()
     with samp.conf.set_temp("use_internet", False):  # the hub is on this machine
         client = samp.SAMPIntegratedClient(
@@ -229,9 +245,7 @@ def send(paths: list[str], to: str = "") -> None:
                 f"send: no SAMP hub is running: start TOPCAT or DS9 first, or write regions with --regions ({problem})"
             ) from None
         try:
-            folder = tempfile.mkdtemp(prefix="mopex-send-")
-            for path in paths:
-                _send_one(client, path, to, folder)
+            yield client
         finally:
             client.disconnect()
 
@@ -249,9 +263,9 @@ def _samp() -> Any:
     return samp
 
 
-def _send_one(client: Any, path: str, to: str, folder: str) -> None:
+def _send_one(client: Any, path: str, messages: list[tuple[str, dict[str, str]]], to: str) -> None:
     reached = []
-    for kind, parameters in _messages(path, folder):
+    for kind, parameters in messages:
         for program in client.get_subscribed_clients(kind):
             name = str(client.get_metadata(program).get("samp.name", program))
             if to.casefold() in name.casefold():

@@ -9,8 +9,7 @@ import numpy as np
 
 from pymopex.footprint import outline
 from pymopex.kit.errors import InputError
-from pymopex.kit.files import remembered
-from pymopex.kit.images import read_header
+from pymopex.kit.images import frame_geometry
 from pymopex.kit.report_facts import pixel_scale
 from pymopex.projection import exact_map, frame_wcs, pixel_to_sky, rotate_sky, sky_system, sky_to_pixel
 
@@ -82,13 +81,6 @@ def sexagesimal(ra: float, dec: float) -> str:
     return SkyCoord(ra, dec, unit="deg").to_string("hmsdms", sep=":", precision=3)
 
 
-@remembered(maxsize=20000)
-def _frame(path: str) -> tuple[Any, tuple[int, int]]:
-    """Read world coordinates and size of a frame."""
-    header = read_header(path)
-    return frame_wcs(header), (header["NAXIS2"], header["NAXIS1"])
-
-
 def footprints(paths: Iterable[str], image: Sky) -> list[dict[str, Any]]:
     """Give the outlines of frames on an image.
 
@@ -107,7 +99,7 @@ def footprints(paths: Iterable[str], image: Sky) -> list[dict[str, Any]]:
     found = []
     for path in paths:
         try:
-            wcs, shape = _frame(path)
+            wcs, shape = frame_geometry(path, False)
             x, y = exact_map(wcs, image.wcs)(*outline(shape))
         except (InputError, ValueError):
             continue

@@ -31,13 +31,6 @@ def table(path: str) -> Table:
     return read_table(path)
 
 
-def _column(found: Table, name: str) -> np.ndarray | None:
-    for known, values in found.columns.items():
-        if known.casefold() == name.casefold():
-            return values
-    return None
-
-
 def chosen(path: str, where: str = "", sort: str = "", down: bool = False) -> np.ndarray:
     """Give the rows of a table that fulfil a condition, in order.
 
@@ -123,9 +116,9 @@ def _texts(column: columns.Column, values: np.ndarray) -> list[str]:
 
 def has_places(found: Table) -> str:
     """Tell which columns give the places of a table: 'sky', 'pixels' or nothing."""
-    if _column(found, "RA") is not None and _column(found, "Dec") is not None:
+    if found.find("RA") is not None and found.find("Dec") is not None:
         return "sky"
-    return "pixels" if _column(found, "x") is not None and _column(found, "y") is not None else ""
+    return "pixels" if found.find("x") is not None and found.find("y") is not None else ""
 
 
 def places(path: str, where: str, sky: Sky) -> dict[str, Any]:
@@ -161,12 +154,12 @@ def places(path: str, where: str, sky: Sky) -> dict[str, Any]:
         x, y = sky.to_pixels(found.column("RA")[rows], found.column("Dec")[rows])
         x, y = x + 1, y + 1
     else:
-        if _column(found, "x") is None:
+        if found.find("x") is None:
             raise InputError(
                 f"{os.path.basename(path)}: has RA and Dec, and the image has no sky coordinates"
             )
         x, y = (np.asarray(found.column(name)[rows], float) for name in "xy")
-    status = _column(found, "status")
+    status = found.find("status")
     known = np.ones(len(rows), int) if status is None else np.nan_to_num(status[rows]).astype(int)
     return {"x": rounded(x), "y": rounded(y), "index": rows.tolist(), "status": known.tolist()}
 
@@ -199,9 +192,9 @@ def source(path: str, row: int) -> dict[str, Any]:
         }
         for c in spec
     ]
-    place = [_column(found, name) for name in ("RA", "Dec")]
+    place = [found.find(name) for name in ("RA", "Dec")]
     ra, dec = (None if values is None else float(values[row]) for values in place)
-    number = _column(found, "srcid")
+    number = found.find("srcid")
     curve = None
     if number is not None and os.path.basename(path) in _FITTED:
         curve = _light_curve(os.path.dirname(path), int(number[row]))
