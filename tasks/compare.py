@@ -193,7 +193,7 @@ def _bound_jobs(run: Run, ra: np.ndarray, dec: np.ndarray, flux: np.ndarray) -> 
     """Make the jobs for the bounds, in the order of the stars."""
     import numpy as np
     from pymopex.fitting import FitSettings
-    from pymopex.kit.fit_blocks import FitJob
+    from pymopex.kit.fit_frames import FitJob
     from pymopex.kit.truth import bounds
 
     p = run.params_of("sourcestimate")

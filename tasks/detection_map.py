@@ -56,7 +56,7 @@ def _held(job: Any) -> tuple[Any, Any, Any]:
     import numpy as np
     from pymopex.fit_data import place_sources
     from pymopex.geometry import frame_wcs
-    from pymopex.kit.fit_blocks import inside_frame, near_frame
+    from pymopex.kit.fit_frames import inside_frame, near_frame
 
     image, ra, dec, refined, n_edge = job
     header = read_header(image)

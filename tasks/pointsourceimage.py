@@ -151,7 +151,7 @@ def subtract_sources(job: SubtractJob) -> int:
     import numpy as np
     from pymopex.fit_data import place_sources
     from pymopex.geometry import frame_wcs, pixel_solid_angle
-    from pymopex.kit.fit_blocks import near_frame
+    from pymopex.kit.fit_frames import near_frame
     from pymopex.residuals import render, subtract
     from pymopex.units import ujy_per_mjysr
 

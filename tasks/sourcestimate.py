@@ -18,7 +18,8 @@ from pymopex.kit.user_list import check_user_list, positions
 
 if TYPE_CHECKING:
     import numpy as np
-    from pymopex.kit.fit_blocks import FitJob, Fitted
+    from pymopex.kit.fit_blocks import Fitted
+    from pymopex.kit.fit_frames import FitJob
 
 _FIELDS = {
     "chi_threshold": "Chi_Threshold",
@@ -269,7 +270,7 @@ def _jobs(
 ) -> list[FitJob]:
     """Make the jobs that fit some of the sources, in whole groups."""
     from pymopex.grouping import blocks
-    from pymopex.kit.fit_blocks import FitJob
+    from pymopex.kit.fit_frames import FitJob
 
     frames, settings = run.frames(), _settings(run)
     count = max(len(sources.ra) // _BLOCK, 2 * run.pool.count if run.pool.count > 1 else 1)

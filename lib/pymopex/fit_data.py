@@ -126,6 +126,8 @@ class GroupData(NamedTuple):
     def take(self, sources: Sequence[int] | np.ndarray) -> GroupData:
         """Give the same pixels with these sources; one that is named twice appears twice."""
         index = np.asarray(sources, dtype=np.intp)
+        if np.array_equal(index, np.arange(self.n_sources)):
+            return self
 
         def some(a: np.ndarray) -> np.ndarray:
             return np.ascontiguousarray(a[:, index])
@@ -175,7 +177,7 @@ def fit_box(x: np.ndarray, size: int) -> np.ndarray:
 
 
 @numba.njit(cache=True, nogil=True)
-def _gather(
+def gather_into(
     data: np.ndarray,
     sigma: np.ndarray,
     bad: np.ndarray,
@@ -183,12 +185,14 @@ def _gather(
     y: np.ndarray,
     fit_x: int,
     fit_y: int,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    value: np.ndarray,
+    weight: np.ndarray,
+    px: np.ndarray,
+    py: np.ndarray,
+) -> int:
+    """Fill in the good pixels of the boxes of a group; returns how many (see `gather_frame`)."""
     ny, nx = data.shape
     box_x, box_y = fit_box(x, fit_x), fit_box(y, fit_y)
-    most = min(box_x.size * fit_x * fit_y, nx * ny)
-    value, weight = np.empty(most), np.empty(most)
-    px, py = np.empty(most, np.int32), np.empty(most, np.int32)
     count = 0
     for row in range(max(0, box_y.min()), min(ny, box_y.max() + fit_y)):
         start, end = nx, 0
@@ -205,7 +209,7 @@ def _gather(
                     px[count], py[count] = column, row
                     count += 1
                     break
-    return value[:count].copy(), weight[:count].copy(), px[:count].copy(), py[:count].copy()
+    return count
 
 
 def gather_frame(image: FrameImage, x: np.ndarray, y: np.ndarray, fit_x: int, fit_y: int) -> FramePixels:
@@ -225,17 +229,11 @@ def gather_frame(image: FrameImage, x: np.ndarray, y: np.ndarray, fit_x: int, fi
     FramePixels
         Pixels in the union of the boxes that are not bad, finite, and have sigma > 0.
     """
-    return FramePixels(
-        *_gather(
-            image.data,
-            image.sigma,
-            image.bad,
-            np.ascontiguousarray(x, dtype=float),
-            np.ascontiguousarray(y, dtype=float),
-            fit_x,
-            fit_y,
-        )
-    )
+    most = min(x.size * fit_x * fit_y, image.data.size)
+    out = np.empty(most), np.empty(most), np.empty(most, np.int32), np.empty(most, np.int32)
+    at_x, at_y = (np.ascontiguousarray(v, dtype=float) for v in (x, y))
+    count = gather_into(image.data, image.sigma, image.bad, at_x, at_y, fit_x, fit_y, *out)
+    return FramePixels(*(column[:count].copy() for column in out))
 
 
 def join_frames(
@@ -295,21 +293,25 @@ def join_frames(
     ):
         if np.shape(array) != want:
             raise ValueError(f"{name} must have shape {want}, not {np.shape(array)}")
-    value, weight, px, py = (np.concatenate(column) for column in zip(*pixels, strict=True))
     first = np.concatenate([[0], np.cumsum([len(piece.value) for piece in pixels])]).astype(np.int64)
-    placed = np.isfinite(y)
+    columns = FramePixels(*(np.concatenate(column) for column in zip(*pixels, strict=True)))
+    return group_data(columns, first, (x, y, jacobian, scale, which, weights), fit_size)
+
+
+def group_data(
+    pixels: FramePixels, first: np.ndarray, places: tuple[np.ndarray, ...], fit_size: tuple[int, int]
+) -> GroupData:
+    """Put pixels of all frames and the places of the sources (see `join_frames`) into the form of the fit."""
+    x, y, jacobian, scale, prf, mix = places
     return GroupData(
-        value=value,
-        weight=weight,
-        px=px,
-        py=py,
+        *pixels,
         first=first,
-        rx=np.ascontiguousarray(np.where(placed, x, np.nan)),
+        rx=np.ascontiguousarray(np.where(np.isfinite(y), x, np.nan)),
         ry=np.ascontiguousarray(y),
         jacobian=np.ascontiguousarray(jacobian, dtype=float),
         scale=np.ascontiguousarray(scale, dtype=float),
-        prf=np.ascontiguousarray(which),
-        mix=np.ascontiguousarray(weights),
+        prf=np.ascontiguousarray(prf, dtype=np.int64),
+        mix=np.ascontiguousarray(mix, dtype=float),
         box_x=fit_box(x, fit_size[0]),
         box_y=fit_box(y, fit_size[1]),
         fit_x=int(fit_size[0]),
@@ -339,7 +341,9 @@ def offset_sky(ra: ArrayLike, dec: ArrayLike, u: ArrayLike, v: ArrayLike) -> tup
     return new_ra, np.degrees(np.arctan2(np.sin(d) + eta * np.cos(d), np.hypot(xi, across)))
 
 
-def place_sources(wcs: WCS, ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def place_sources(
+    wcs: WCS, ra: np.ndarray, dec: np.ndarray, sloped: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Place sources in one frame, with the full WCS.
 
     Parameters
@@ -348,13 +352,15 @@ def place_sources(wcs: WCS, ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray
         WCS of the frame, in any of `projection.SYSTEMS`.
     ra, dec : ndarray, shape (N,)
         Positions [deg], J2000.
+    sloped : ndarray of int or None
+        Sources whose Jacobian is wanted; None for all.
 
     Returns
     -------
     x, y : ndarray, shape (N,)
         Places [0-based pixel], NaN where the projection has none.
     jacobian : ndarray, shape (N, 2, 2)
-        d(x, y) / d(u, v), with u, v in arcsec to the east and to the north [pixel / arcsec].
+        d(x, y) / d(u, v), with u, v in arcsec to the east and to the north [pixel / arcsec]; NaN where not wanted.
 
     Raises
     ------
@@ -362,10 +368,12 @@ def place_sources(wcs: WCS, ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray
         The WCS is not in a known system.
     """
     ra, dec = np.atleast_1d(np.asarray(ra, dtype=float)), np.atleast_1d(np.asarray(dec, dtype=float))
-    steps = np.array([(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)]) * _STEP
-    around = offset_sky(ra, dec, steps[:, :1] + 0 * ra, steps[:, 1:] + 0 * ra)
-    lon_lat = rotate_sky(around[0].ravel(), around[1].ravel(), "J2000", sky_system(wcs))
-    x, y = (p.reshape(5, -1) for p in sky_to_pixel(wcs, *lon_lat))
-    slopes = [[p[1] - p[2], p[3] - p[4]] for p in (x, y)]
-    jacobian = np.moveaxis(np.array(slopes), 2, 0) / (2 * _STEP)
-    return x[0], y[0], jacobian
+    which = np.arange(ra.size) if sloped is None else np.asarray(sloped)
+    steps = np.array([(1, 0), (-1, 0), (0, 1), (0, -1)]) * _STEP
+    around = offset_sky(ra[which], dec[which], steps[:, :1], steps[:, 1:])
+    lon, lat = (np.append(at, near.ravel()) for at, near in zip((ra % 360.0, dec), around, strict=True))
+    x, y = sky_to_pixel(wcs, *rotate_sky(lon, lat, "J2000", sky_system(wcs)))
+    near = [p[ra.size :].reshape(4, -1) for p in (x, y)]
+    jacobian = np.full((ra.size, 2, 2), np.nan)
+    jacobian[which] = np.moveaxis(np.array([[p[0] - p[1], p[2] - p[3]] for p in near]), 2, 0) / (2 * _STEP)
+    return x[: ra.size], y[: ra.size], jacobian

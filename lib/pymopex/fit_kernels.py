@@ -1,4 +1,4 @@
-"""Compiled loops of the PRF fit: normal equations, minimisation, and sums.
+"""Compiled loops of the PRF fit: normal equations, minimisation, and residuals.
 
 The parameters of a group of N sources are one vector of 3 N + 1 numbers: u, v and flux of each source, then
 the background. A parameter that is not fitted is marked as not free and keeps its value.
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
+from pymopex.normal_equations import solve
 from pymopex.prf_kernels import blend, look_up, phase
 
 CONVERGED, EXHAUSTED, SINGULAR = 0, 1, 2
@@ -21,7 +22,6 @@ _ABSOLUTE = 1e-10  # of chi2: a step of 1e-5 sigma
 _CLOSE = 0.01  # of ftol: the gain that an undamped step may still promise
 _GROWTH = 4.0  # of the damping after the first step that fails; then 8, 16, ...
 _STUCK = 1e12  # damping at which no step of any use is left
-_PIVOT = 1e-13  # smallest pivot of a correlation matrix that is not called singular
 
 
 class Search(NamedTuple):
@@ -148,47 +148,6 @@ def model_values(group: Any, table: Any, p: np.ndarray) -> np.ndarray:
                 else:
                     out[i] += amplitude * look_up(c, ky + py * sy, kx + px * sx, wy, wx)
     return out
-
-
-@numba.njit(cache=True, nogil=True)
-def solve(matrix: np.ndarray, vector: np.ndarray, free: np.ndarray, damping: float, step: np.ndarray) -> bool:
-    """Solve the damped normal equations for the free parameters; `step` is 0 elsewhere. False if singular."""
-    index = np.flatnonzero(free)
-    m = index.size
-    step[:] = 0.0
-    scale, low, x = np.empty(m), np.empty((m, m)), np.empty(m)
-    for a in range(m):
-        d = matrix[index[a], index[a]]
-        if not d > 0.0:
-            return False
-        scale[a] = 1.0 / math.sqrt(d)
-    # Cholesky decomposition of the correlation form, so that units do not matter
-    for a in range(m):
-        for b in range(a + 1):
-            s = matrix[index[a], index[b]] * scale[a] * scale[b]
-            if a == b:
-                s += damping
-            for k in range(b):
-                s -= low[a, k] * low[b, k]
-            if a == b:
-                if not s > _PIVOT:
-                    return False
-                low[a, a] = math.sqrt(s)
-            else:
-                low[a, b] = s / low[b, b]
-    for a in range(m):
-        s = vector[index[a]] * scale[a]
-        for k in range(a):
-            s -= low[a, k] * x[k]
-        x[a] = s / low[a, a]
-    for a in range(m - 1, -1, -1):
-        s = x[a]
-        for k in range(a + 1, m):
-            s -= low[k, a] * x[k]
-        x[a] = s / low[a, a]
-    for a in range(m):
-        step[index[a]] = x[a] * scale[a]
-    return True
 
 
 @numba.njit(cache=True, nogil=True)
@@ -442,17 +401,3 @@ def residual_peak(
                 best = top[b, a] / math.sqrt(norm[b, a])
                 best_u, best_v = at[0] + (a - half) * step, at[1] + (b - half) * step
     return best, best_u, best_v
-
-
-@numba.njit(cache=True, nogil=True)
-def box_sums(group: Any, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sum of values over, and number of, the pixels in the box of each source; shape (frame, source)."""
-    total, count = np.zeros(group.rx.shape), np.zeros(group.rx.shape, np.int64)
-    for j in range(group.first.size - 1):
-        for i in range(group.first[j], group.first[j + 1]):
-            for n in range(group.rx.shape[1]):
-                dx, dy = group.px[i] - group.box_x[j, n], group.py[i] - group.box_y[j, n]
-                if 0 <= dx < group.fit_x and 0 <= dy < group.fit_y:
-                    total[j, n] += values[i]
-                    count[j, n] += 1
-    return total, count

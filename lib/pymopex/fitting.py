@@ -10,6 +10,8 @@ import numpy as np
 from pymopex import fit_kernels as kernels
 from pymopex.fit_data import GroupData
 from pymopex.fit_results import Deblend, FitSettings, FitStatus, GroupFit, SourceFit
+from pymopex.group_kernels import box_sums, pixels_per_arcsec
+from pymopex.normal_equations import covariance as covariance_of
 from pymopex.prf import PRFTable
 
 __all__ = [
@@ -18,10 +20,13 @@ __all__ = [
     "FitStatus",
     "GroupFit",
     "LightCurve",
+    "Solution",
     "SourceFit",
     "cramer_rao",
+    "finish",
     "fit_group",
     "light_curve",
+    "solve_group",
 ]
 
 _GRID = 0.5  # pixel, of the search for a further source
@@ -29,7 +34,12 @@ _REACH = 1.5  # pixel of the PRF core used in that search
 
 
 @dataclass(frozen=True, eq=False)
-class _Solution:
+class Solution:
+    """Minimum of chi2: parameters `p` and normal matrix of the sources that could be fitted, and their `parents`.
+
+    `added` of them, the last, came from active deblending.
+    """
+
     group: GroupData
     parents: np.ndarray
     origin: np.ndarray
@@ -40,13 +50,21 @@ class _Solution:
     ended: int
     at_bound: np.ndarray
     free: np.ndarray
+    added: int = 0
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is a minimum at all."""
+        return bool(math.isfinite(self.chi2) and np.isfinite(self.p).all())
 
     @property
     def dof(self) -> int:
+        """Degrees of freedom."""
         return self.group.value.size - int(self.free.sum())
 
     @property
     def chi2_dof(self) -> float:
+        """Reduced chi2, NaN without degrees of freedom."""
         return self.chi2 / self.dof if self.dof > 0 else math.nan
 
 
@@ -97,28 +115,35 @@ def fit_group(
     MOPEX User's Guide, sections 8.6 and 8.9; Makovoz & Marleau 2005, PASP 117, 1113.
     """
     settings = settings or FitSettings()
+    found = solve_group(group, table, settings, start)
+    return finish(group.n_sources, found, table, settings)
+
+
+def solve_group(
+    group: GroupData, table: PRFTable, settings: FitSettings, start: np.ndarray | None = None
+) -> Solution | None:
+    """Minimise chi2 as `fit_group` does, without covariances and quality; None if no source has enough pixels."""
     n = group.n_sources
     start = np.zeros((n, 2)) if start is None else np.asarray(start, dtype=float)
     if start.shape != (n, 2):
         raise ValueError(f"start must have shape {(n, 2)}, not {start.shape}")
     _check_prf(group, table)
-    _, counts = kernels.box_sums(group, group.value)
+    _, counts = box_sums(group, group.value)
     usable = np.flatnonzero(counts.sum(axis=0) >= (1 if settings.fixed_positions else 3))
-    best = None
-    if usable.size:
-        best = _minimise(group.take(usable), usable, table, start[usable], start[usable], settings)
-    if best is not None and (best.dof < 0 or best.ended == kernels.SINGULAR):
-        return _finish(n, best, table, settings, added=0)
-    added = 0
-    while best is not None and _may_add(best, settings):
+    if not usable.size:
+        return None
+    best = _minimise(group.take(usable), usable, table, start[usable], start[usable], settings)
+    if best.dof < 0 or best.ended == kernels.SINGULAR:
+        return best
+    while _may_add(best, settings):
         more = _with_source(best, table, settings)
         if more is None or best.chi2_dof - more.chi2_dof < settings.chi2_improvement:
             break
-        best, added = more, added + 1
-    return _finish(n, best, table, settings, added=added)
+        best = replace(more, added=best.added + 1)
+    return best
 
 
-def _may_add(fit: _Solution, settings: FitSettings) -> bool:
+def _may_add(fit: Solution, settings: FitSettings) -> bool:
     if settings.fixed_positions:
         return False
     return fit.group.n_sources < settings.max_n_ps and fit.chi2_dof >= settings.chi_threshold
@@ -139,16 +164,6 @@ def _free(n: int, settings: FitSettings) -> np.ndarray:
     return free
 
 
-def _pixels_per_arcsec(group: GroupData) -> np.ndarray:
-    """Scale of the frames at each source, mean of those that hold it."""
-    j = group.jacobian
-    det = np.abs(j[..., 0, 0] * j[..., 1, 1] - j[..., 0, 1] * j[..., 1, 0])
-    known = np.isfinite(det) & np.isfinite(group.rx)
-    count = np.maximum(known.sum(axis=0), 1)
-    scale = np.sqrt(np.where(known, det, 0.0)).sum(axis=0) / count
-    return np.where(scale > 0, scale, 1.0)
-
-
 def _minimise(
     group: GroupData,
     parents: np.ndarray,
@@ -156,9 +171,9 @@ def _minimise(
     start: np.ndarray,
     origin: np.ndarray,
     settings: FitSettings,
-) -> _Solution:
+) -> Solution:
     """Minimise from the positions `start`; the shift is limited from `origin`; both of shape (N, 2)."""
-    per_arcsec = _pixels_per_arcsec(group)
+    per_arcsec = pixels_per_arcsec(group)
     shift = settings.max_shift or max(group.fit_x, group.fit_y) / 2
     search = kernels.Search(
         _parameters(origin),
@@ -169,7 +184,7 @@ def _minimise(
     )
     free = _free(group.n_sources, settings)
     found = kernels.minimise(group, table, _parameters(start), free, search)
-    return _Solution(group, parents, origin, *found, free)
+    return Solution(group, parents, origin, *found, free)
 
 
 def _parameters(positions: np.ndarray) -> np.ndarray:
@@ -179,10 +194,10 @@ def _parameters(positions: np.ndarray) -> np.ndarray:
     return p
 
 
-def _with_source(fit: _Solution, table: PRFTable, settings: FitSettings) -> _Solution | None:
+def _with_source(fit: Solution, table: PRFTable, settings: FitSettings) -> Solution | None:
     """Add a source at the most significant residual; None if there is none."""
     residual = fit.group.value - kernels.model_values(fit.group, table, fit.p)
-    per_arcsec = _pixels_per_arcsec(fit.group)
+    per_arcsec = pixels_per_arcsec(fit.group)
     half = math.ceil(max(fit.group.fit_x, fit.group.fit_y) / 2 / _GRID)
     found = []
     for n in range(fit.group.n_sources):
@@ -200,37 +215,19 @@ def _with_source(fit: _Solution, table: PRFTable, settings: FitSettings) -> _Sol
     return None if more.ended == kernels.SINGULAR else more
 
 
-def _covariance(matrix: np.ndarray, free: np.ndarray) -> np.ndarray:
-    """Inverse for the free parameters, 0 for the others; all NaN if singular."""
-    out = np.zeros(matrix.shape)
-    index = np.ix_(free, free)
-    part = matrix[index]
-    diagonal = np.diag(part)
-    if not (np.isfinite(part).all() and (diagonal > 0).all()):
-        out[index] = np.nan
-        return out
-    scale = 1 / np.sqrt(diagonal)
-    try:
-        root = np.linalg.inv(np.linalg.cholesky(part * scale * scale[:, None]))
-        out[index] = root.T @ root * scale * scale[:, None]
-    except np.linalg.LinAlgError:
-        out[index] = np.nan
-    return out
-
-
-def _finish(n: int, fit: _Solution | None, table: PRFTable, settings: FitSettings, *, added: int) -> GroupFit:
-    """Put the result together; sources that were left out get their row too."""
+def finish(n: int, fit: Solution | None, table: PRFTable, settings: FitSettings) -> GroupFit:
+    """Put the result for n sources together; those that were left out get their row too."""
     nothing = SourceFit(
         0.0, 0.0, math.nan, np.full((3, 3), np.nan), math.nan, 0, 0, FitStatus.TOO_FEW_PIXELS, 0, False
     )
     sources = [replace(nothing, parent=i) for i in range(n)]
     if fit is None:
         return GroupFit(tuple(sources), math.nan, 0, 0.0, 0.0, 0, 0, False)
-    covariance = _covariance(fit.matrix, fit.free)
+    covariance = covariance_of(fit.matrix, fit.free)
     residual = fit.group.value - kernels.model_values(fit.group, table, fit.p)
-    partial, count = kernels.box_sums(fit.group, fit.group.weight * residual**2)
+    partial, count = box_sums(fit.group, fit.group.weight * residual**2)
     own = 1 if settings.fixed_positions else 3
-    first_added = fit.group.n_sources - added
+    first_added = fit.group.n_sources - fit.added
     for i, parent in enumerate(fit.parents):
         part = slice(3 * i, 3 * i + 3)
         n_pixels = int(count[:, i].sum())
@@ -268,7 +265,7 @@ def _finish(n: int, fit: _Solution | None, table: PRFTable, settings: FitSetting
     )
 
 
-def _status(fit: _Solution, i: int, covariance: np.ndarray, settings: FitSettings) -> FitStatus:
+def _status(fit: Solution, i: int, covariance: np.ndarray, settings: FitSettings) -> FitStatus:
     if fit.dof < 0:
         return FitStatus.TOO_FEW_PIXELS
     if fit.ended == kernels.SINGULAR or not np.isfinite(covariance[3 * i + 2, 3 * i + 2]):
@@ -318,7 +315,7 @@ def cramer_rao(
     p = np.append(np.column_stack([u, v, flux]).ravel(), 0.0).astype(float)
     matrix, vector = np.empty((p.size, p.size)), np.empty(p.size)
     kernels.accumulate(group, table, p, 0, group.n_frames, matrix, vector)
-    covariance = _covariance(matrix, _free(group.n_sources, settings))
+    covariance = covariance_of(matrix, _free(group.n_sources, settings))
     return np.array([covariance[k : k + 3, k : k + 3] for k in range(0, p.size - 1, 3)])
 
 

@@ -102,6 +102,7 @@ def _add(
     first_norm: np.ndarray,
     count: np.ndarray,
 ) -> None:
+    """Add a frame, its residual and model over variance, to the sums at the points of the grid."""
     ny, nx = residual.shape
     for jb in range(node_x.shape[0] - 1):
         for ja in range(node_x.shape[1] - 1):
@@ -137,7 +138,10 @@ def _add(
 def _sums(
     residual: np.ndarray, weight: np.ndarray, model: np.ndarray, x: float, y: float, cores: np.ndarray
 ) -> tuple[float, float, float]:
-    """Sum residual, model and PRF, each times PRF over variance, round a place; zeros if its own pixel is bad."""
+    """Sum residual, model and PRF over variance, each times PRF, round a place; zeros if its own pixel is bad.
+
+    `residual` and `model` are those over variance.
+    """
     ny, nx = residual.shape
     phases, size = cores.shape[1], cores.shape[2]
     px, py = int(np.floor(x + 0.5)), int(np.floor(y + 0.5))
@@ -154,10 +158,9 @@ def _sums(
             xx = px + i - size // 2
             if 0 <= xx < nx:
                 q = cores[ky, kx, j, i]
-                wq = weight[yy, xx] * q
-                t += wq * residual[yy, xx]
-                m += wq * model[yy, xx]
-                n += wq * q
+                t += q * residual[yy, xx]
+                m += q * model[yy, xx]
+                n += q * q * weight[yy, xx]
     return t, m, n
 
 
@@ -214,9 +217,9 @@ def add_frame(
     left -= smooth_background(left, good)
     weight = np.where(good, 1.0 / np.where(good, sigma, 1.0).astype(float) ** 2, 0.0)
     _add(
-        left,
+        weight * left,
         weight,
-        model,
+        weight * model,
         *nodes,
         scale,
         n_edge,
@@ -260,8 +263,14 @@ def smooth_background(image: np.ndarray, good: np.ndarray) -> np.ndarray:
                 mesh[j, i] = np.partition(panel, panel.size // 2)[panel.size // 2]
     mesh = np.where(np.isfinite(mesh), mesh, np.nanmedian(mesh))
     mesh = ndimage.median_filter(mesh, 3, mode="nearest")
-    at = [(np.arange(n) + 0.5) * k / n - 0.5 for n, k in zip(image.shape, counts, strict=True)]
-    return ndimage.map_coordinates(mesh, np.meshgrid(*at, indexing="ij"), order=1, mode="nearest")
+    down, across = (_between(n, k) for n, k in zip(image.shape, counts, strict=True))
+    return down @ mesh @ across.T
+
+
+def _between(n: int, count: int) -> np.ndarray:
+    """Weights, shape (n, count), that interpolate n pixels between the middles of panels, the outer ones carried on."""
+    at = np.clip((np.arange(n) + 0.5) * count / n - 0.5, 0, count - 1)
+    return np.maximum(0.0, 1.0 - np.abs(at[:, None] - np.arange(count)))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pymopex.comparison import match
 from pymopex.fit_data import place_sources
 from pymopex.kit.artificial import put_stars, rerun, star_job
 from pymopex.kit.driver import open_settings
-from pymopex.kit.fit_blocks import inside_frame
+from pymopex.kit.fit_frames import inside_frame
 from pymopex.kit.images import frame_geometry, read_image
 from pymopex.kit.ipac import read_table
 from pymopex.kit.searched import pixel_grid

@@ -113,7 +113,7 @@ def look_up(job: FrameJob) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     from pymopex.fit_data import place_sources
     from pymopex.geometry import frame_wcs
-    from pymopex.kit.fit_blocks import inside_frame, near_frame
+    from pymopex.kit.fit_frames import inside_frame, near_frame
     from pymopex.photcorr import phase_response
 
     header = read_header(job.image)

@@ -14,7 +14,7 @@ from pymopex.kit.errors import InputError
 from pymopex.kit.images import FrameFiles, Stamp, read_image, write_image
 
 if TYPE_CHECKING:
-    from pymopex.kit.fit_blocks import FitJob
+    from pymopex.kit.fit_frames import FitJob
     from pymopex.kit.task import Run
 
 _KEYS = {"exposure": "EXPTIME", "gain": "GAIN", "fluxconv": "FLUXCONV"}
@@ -82,7 +82,7 @@ def add_stars(job: StarJob) -> None:
     The stars are drawn with the PRFs of the fit. Pixels without data stay so; the masks are those of the run, so that
     the light that was put in saturates nothing.
     """
-    from pymopex.kit.fit_blocks import model_of_frame
+    from pymopex.kit.fit_frames import model_of_frame
 
     data, header = read_image(job.files.image, dtype="f8")
     everything = slice(0, data.shape[0]), slice(0, data.shape[1])
@@ -122,7 +122,7 @@ def _number(value: object) -> bool:
 def star_job(run: Run, ra: np.ndarray, dec: np.ndarray, flux: np.ndarray, table: str) -> FitJob:
     """Give stars the form in which the fit knows its sources, each a group of its own."""
     from pymopex.fitting import FitSettings
-    from pymopex.kit.fit_blocks import FitJob
+    from pymopex.kit.fit_frames import FitJob
 
     p, each = run.params_of("sourcestimate"), np.arange(len(ra))
     size = np.tile([p.Fitting_Area_X or 7, p.Fitting_Area_Y or 7], (len(ra), 1))

@@ -12,7 +12,7 @@ from pymopex.fit_data import offset_sky
 from pymopex.grouping import group_by_distance, group_by_label
 from pymopex.kit.bright_stars import plane
 from pymopex.kit.files import remembered
-from pymopex.kit.fit_blocks import LARGE, FitJob, frame_to_fit, model_of_frame, near_frame
+from pymopex.kit.fit_frames import LARGE, FitJob, frame_to_fit, model_of_frame, near_frame
 from pymopex.kit.images import frame_geometry
 from pymopex.kit.prfs import load_table
 from pymopex.residual_search import Nodes, Scores, SearchRules, Stamps, add_frame, find_peaks, stamps

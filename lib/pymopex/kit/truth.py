@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pymopex.kit.fit_blocks import FitJob, gather_groups
+from pymopex.kit.fit_frames import FitJob, gather_groups
 from pymopex.kit.images import FrameFiles, read_frame, read_image
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _cores(job: RejectionJob, frame: Any) -> np.ndarray:
     """Mark the pixels at the cores of bright stars that are not saturated."""
     from pymopex.fit_data import place_sources
     from pymopex.geometry import frame_wcs, pixel_solid_angle
-    from pymopex.kit.fit_blocks import near_frame
+    from pymopex.kit.fit_frames import near_frame
     from pymopex.units import ujy_per_mjysr
 
     core = np.zeros(frame.data.shape, bool)

@@ -1,0 +1,163 @@
+"""The pixels of many groups of sources: gathered frame after frame, then put together group after group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numba
+import numpy as np
+
+from pymopex.fit_data import FrameImage, FramePixels, GroupData, gather_into, group_data
+
+
+@dataclass(frozen=True, eq=False)
+class FrameGroups:
+    """What one frame shows of some groups.
+
+    Parameters
+    ----------
+    frame : int
+        Number of the frame.
+    groups : ndarray of int, shape (G,)
+        Numbers of the groups, in ascending order.
+    sizes : ndarray of int, shape (G,)
+        Number of sources of each.
+    counts : ndarray of int, shape (G,)
+        Number of pixels of each.
+    pixels : FramePixels
+        The pixels, group after group.
+    places : tuple of ndarray
+        x, y, Jacobian, scale, PRFs and their weights, shape (rows, K), of the sources, group after group.
+    """
+
+    frame: int
+    groups: np.ndarray
+    sizes: np.ndarray
+    counts: np.ndarray
+    pixels: FramePixels
+    places: tuple[np.ndarray, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class FoundGroup:
+    """A group, by its number, in all frames that show it."""
+
+    number: int
+    frames: np.ndarray
+    group: GroupData
+
+
+@numba.njit(cache=True, nogil=True)
+def _gather_groups(
+    data: np.ndarray,
+    sigma: np.ndarray,
+    bad: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    sizes: np.ndarray,
+    fit_size: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    most = 0
+    for g in range(sizes.size):
+        most += min(sizes[g] * fit_size[g, 0] * fit_size[g, 1], data.size)
+    value, weight = np.empty(most), np.empty(most)
+    px, py = np.empty(most, np.int32), np.empty(most, np.int32)
+    counts = np.empty(sizes.size, np.int64)
+    row, end = 0, 0
+    for g in range(sizes.size):
+        own = slice(row, row + sizes[g])
+        size = fit_size[g, 0], fit_size[g, 1]
+        n = gather_into(
+            data, sigma, bad, x[own], y[own], *size, value[end:], weight[end:], px[end:], py[end:]
+        )
+        counts[g] = n
+        row, end = row + sizes[g], end + n
+    return counts, value[:end].copy(), weight[:end].copy(), px[:end].copy(), py[:end].copy()
+
+
+def gather_groups_of_frame(
+    image: FrameImage,
+    corner: tuple[int, int],
+    frame: int,
+    groups: np.ndarray,
+    sizes: np.ndarray,
+    fit_size: np.ndarray,
+    places: tuple[np.ndarray, ...],
+) -> FrameGroups:
+    """Collect the pixels of one frame for some groups; see `gather_frame` for those of one.
+
+    Parameters
+    ----------
+    image : FrameImage
+        The frame, or a part of it.
+    corner : (x0, y0)
+        Lower left pixel of the part.
+    frame, groups, sizes, places
+        As in `FrameGroups`; the places count pixels of the frame.
+    fit_size : ndarray of int, shape (G, 2)
+        Size of the fit box of each group, x before y.
+
+    Returns
+    -------
+    FrameGroups
+        Pixels count from the corner of the frame; a group may have none.
+    """
+    x, y = (np.ascontiguousarray(at - low, dtype=float) for at, low in zip(places[:2], corner, strict=True))
+    arrays = image.data, image.sigma, image.bad, x, y
+    counts, value, weight, px, py = _gather_groups(*arrays, sizes.astype(np.int64), fit_size.astype(np.int64))
+    pixels = FramePixels(value, weight, px + np.int32(corner[0]), py + np.int32(corner[1]))
+    return FrameGroups(frame, groups, sizes, counts, pixels, places)
+
+
+def groups_of_frames(pieces: Sequence[FrameGroups], fit_size: np.ndarray) -> Iterator[FoundGroup]:
+    """Put the pixels of all frames together, group after group.
+
+    Parameters
+    ----------
+    pieces : sequence of FrameGroups
+        One for each frame.
+    fit_size : ndarray of int, shape (G, 2)
+        Size of the fit box of each group.
+
+    Yields
+    ------
+    FoundGroup
+        In ascending order of the numbers; frames without a pixel of a group are left out of it, and so are groups
+        without pixels.
+    """
+    if not pieces:
+        return
+    group = np.concatenate([piece.groups for piece in pieces])
+    frame = np.repeat([piece.frame for piece in pieces], [len(piece.groups) for piece in pieces])
+    counts, sizes = (
+        np.concatenate([getattr(piece, name) for piece in pieces]) for name in ("counts", "sizes")
+    )
+    order = np.argsort(group, kind="stable")
+    order = order[counts[order] > 0]
+    pixels = [
+        _rearranged([piece.pixels[k] for piece in pieces], counts, order)
+        for k in range(len(FramePixels._fields))
+    ]
+    places = [_rearranged(column, sizes, order) for column in zip(*(p.places for p in pieces), strict=True)]
+    group, frame = group[order], frame[order]
+    first, row = (np.concatenate([[0], np.cumsum(n[order])]) for n in (counts, sizes))
+    edges = np.concatenate([[0], np.flatnonzero(np.diff(group)) + 1, [group.size]])
+    for a, b in pairwise(edges):
+        if a < b:
+            number = int(group[a])
+            some = [v[first[a] : first[b]] for v in pixels]
+            shape = int(b - a), int(sizes[order[a]])
+            own = [v[row[a] : row[b]].reshape(*shape, *v.shape[1:]) for v in places]
+            size = int(fit_size[number, 0]), int(fit_size[number, 1])
+            joined = group_data(FramePixels(*some), first[a : b + 1] - first[a], tuple(own), size)
+            yield FoundGroup(number, frame[a:b], joined)
+
+
+def _rearranged(parts: Sequence[np.ndarray], counts: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Take runs of rows, of the given lengths, in another order."""
+    before = np.cumsum(counts) - counts
+    lengths = counts[order]
+    shift = before[order] - (np.cumsum(lengths) - lengths)
+    return np.concatenate(parts)[np.repeat(shift, lengths) + np.arange(lengths.sum())]
