@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
+from pymopex.mesh import mesh_background
+
 # Side of the blocks the image is ranked in, and ranks per bin of the coarse histogram: both keep the
 # histogram of one block in the processor's cache, for an image of any size.
 _BLOCK = 384
@@ -103,7 +105,7 @@ def background(image: np.ndarray, bad: np.ndarray | None, how: MedianWindow) -> 
     image, good = checked_image(image, bad)
     result = _mesh(image, good, how) if how.use_sbkg else window_statistic(image, good, how, (0.5,))[0]
     check_bad_fraction(image, result, how.max_bad_fraction)
-    return result.astype(np.float32)
+    return result.astype(np.float32, copy=False)
 
 
 def checked_image(image: np.ndarray, bad: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
@@ -126,9 +128,7 @@ def checked_image(image: np.ndarray, bad: np.ndarray | None) -> tuple[np.ndarray
     ValueError
         If the image is not 2-D and not empty, or the shapes differ.
     """
-    image = np.asarray(image)
-    if image.dtype not in (np.float32, np.float64):
-        image = image.astype(np.float64)
+    image = native_float(image)
     if image.ndim != 2 or image.size == 0:
         raise ValueError(f"image must be 2-D and not empty, not of shape {image.shape}")
     good = np.isfinite(image)
@@ -137,6 +137,24 @@ def checked_image(image: np.ndarray, bad: np.ndarray | None) -> tuple[np.ndarray
             raise ValueError(f"bad has shape {np.shape(bad)}, the image {image.shape}")
         good &= ~np.asarray(bad, dtype=bool)
     return image, good
+
+
+def native_float(image: np.ndarray) -> np.ndarray:
+    """Make an image one of floats in native byte order, in one piece.
+
+    Parameters
+    ----------
+    image : ndarray, shape (ny, nx)
+        Any numbers.
+
+    Returns
+    -------
+    ndarray, shape (ny, nx)
+        The same in double precision; single precision stays.
+    """
+    image = np.asarray(image)
+    single = image.dtype.newbyteorder("=") == np.float32
+    return np.ascontiguousarray(image, np.float32 if single else np.float64)
 
 
 def check_bad_fraction(image: np.ndarray, result: np.ndarray, limit: float) -> None:
@@ -190,7 +208,7 @@ def window_statistic(
         for result, quantile in zip(results, quantiles, strict=True):
             rules = (kept, quantile, max(1, how.min_good_pixels))
             _slide(rank, values, count[core], inner, size, rules, result[core])
-    return [_filled(result, how.min_good_neighbors) for result in results]
+    return [filled(result, how.min_good_neighbors) for result in results]
 
 
 def _blocks(shape: tuple[int, int], size: tuple[int, int]) -> Iterator[tuple[tuple, tuple]]:
@@ -333,7 +351,7 @@ def _slide(rank, values, count, inner, size, rules, result):
         step = -step
 
 
-def _filled(result: np.ndarray, min_neighbors: int) -> np.ndarray:
+def filled(result: np.ndarray, min_neighbors: int) -> np.ndarray:
     """Replace missing values by the mean of the nearest others."""
     missing = np.isnan(result)
     n_good = result.size - np.count_nonzero(missing)
@@ -341,10 +359,25 @@ def _filled(result: np.ndarray, min_neighbors: int) -> np.ndarray:
         return result
     # Sums of deviations from a typical value keep the rounding error of the running sums negligible.
     level = float(np.median(result[~missing]))
-    counts = _integral(~missing, np.int64)
-    sums = _integral(np.where(missing, 0.0, result - level), np.float64)
+    counts, sums = _running_sums(result, level)
     _fill(result, missing, counts, sums, level, min(min_neighbors, n_good))
     return result
+
+
+@numba.njit(cache=True, nogil=True)
+def _running_sums(values, level):
+    """Count the values and sum them up, less `level` each, in all rectangles from the corner, NaN left out."""
+    counts = np.zeros((values.shape[0] + 1, values.shape[1] + 1), np.int64)
+    sums = np.zeros(counts.shape)
+    for y in range(values.shape[0]):
+        n, total = 0, 0.0
+        for x in range(values.shape[1]):
+            if not np.isnan(values[y, x]):
+                n += 1
+                total += values[y, x] - level
+            counts[y + 1, x + 1] = counts[y, x + 1] + n
+            sums[y + 1, x + 1] = sums[y, x + 1] + total
+    return counts, sums
 
 
 @numba.njit(cache=True, nogil=True)
@@ -358,47 +391,24 @@ def _box_sum(sums, y, x, radius):
 @numba.njit(cache=True, nogil=True)
 def _fill(result, missing, counts, sums, level, wanted):
     """Fill missing pixels from the smallest square that holds enough values."""
-    ny, nx = result.shape
-    for y in range(ny):
-        for x in range(nx):
+    high = 1
+    for y in range(result.shape[0]):
+        for x in range(result.shape[1]):
             if not missing[y, x]:
                 continue
-            low, high = 0, max(ny, nx)
-            while high - low > 1:
-                middle = (low + high) // 2
-                if _box_sum(counts, y, x, middle) >= wanted:
-                    high = middle
-                else:
-                    low = middle
+            # That of the pixel before is a good guess.
+            while _box_sum(counts, y, x, high) < wanted:
+                high += 1
+            while high > 1 and _box_sum(counts, y, x, high - 1) >= wanted:
+                high -= 1
             result[y, x] = level + _box_sum(sums, y, x, high) / _box_sum(counts, y, x, high)
 
 
 def _mesh(image: np.ndarray, good: np.ndarray, how: MedianWindow) -> np.ndarray:
     """Background from the mode of panels."""
-    from photutils.background import Background2D, SExtractorBackground
-
     box = (min(how.window_y, image.shape[0]), min(how.window_x, image.shape[1]))
     panels = min(-(-image.shape[0] // box[0]), -(-image.shape[1] // box[1]))
     side = max(1, min(how.sbkg_filter, panels))
     # A panel of full size must be able to pass; image and panels may be smaller than min_good_pixels.
-    good = good & _in_full_panels(good, box, min(how.min_good_pixels, box[0] * box[1]))
-    if not good.any():
-        return np.full(image.shape, np.nan)
-    mesh = Background2D(
-        np.where(good, image, 0.0).astype(np.float64),
-        box,
-        mask=~good,
-        exclude_percentile=100.0,  # only panels without a good pixel: it would count clipped pixels as bad
-        filter_size=side - (side + 1) % 2,
-        bkg_estimator=SExtractorBackground(),
-    )
-    return np.asarray(mesh.background, dtype=np.float64)
-
-
-def _in_full_panels(good: np.ndarray, box: tuple[int, int], needed: int) -> np.ndarray:
-    """Whether a pixel lies in a panel with enough good pixels."""
-    count = good.astype(np.int64)
-    for axis, n in enumerate(box):
-        count = np.add.reduceat(count, np.arange(0, good.shape[axis], n), axis=axis)
-    full = (count >= needed).repeat(box[0], axis=0).repeat(box[1], axis=1)
-    return full[: good.shape[0], : good.shape[1]]
+    least = min(how.min_good_pixels, box[0] * box[1])
+    return mesh_background(image, good, box, least, side - (side + 1) % 2)

@@ -11,7 +11,8 @@ import numba
 import numpy as np
 
 from pymopex.geometry import Box
-from pymopex.outliers import MAD, deepest_pixel, pixel_statistics, select_rank, smallest
+from pymopex.order_statistics import select_rank
+from pymopex.outliers import MAD, deepest_pixel, pixel_statistics, smallest
 from pymopex.sort_networks import apply, merging, sorting
 from pymopex.stack import Stack
 

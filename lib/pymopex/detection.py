@@ -8,7 +8,7 @@ import numba
 import numpy as np
 
 from pymopex import segmentation
-from pymopex.background import checked_image
+from pymopex.background import checked_image, native_float
 
 _KINDS = {"simple": segmentation.SIMPLE, "combo": segmentation.COMBO, "peak": segmentation.PEAK}
 
@@ -275,7 +275,8 @@ def _signal_to_noise(image: np.ndarray, good: np.ndarray, noise: np.ndarray | No
         raise ValueError("snr_input needs a noise image")
     noise = _same_shape("noise", noise, image.shape)
     good &= np.isfinite(noise) & (noise > 0)
-    return np.divide(image, noise, out=np.zeros(image.shape), where=good)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # of pixels that are not used
+        return np.divide(image, noise)
 
 
 def _clipped(values: np.ndarray, nsigma: float) -> tuple[float, float]:
@@ -300,9 +301,10 @@ def _prepared(
 ) -> tuple[segmentation.Work, segmentation.Rules]:
     """Set up padded work space and rules for the kernels."""
     pad = params.peaks_radius
-    values = np.pad(np.where(good, searched, -np.inf).astype(np.float64), pad, constant_values=-np.inf)
+    values = np.full([n + 2 * pad for n in searched.shape], -np.inf)
+    np.copyto(_inner(values, pad), searched, where=good)
     rules = segmentation.Rules(
-        threshold=threshold,
+        threshold=float(threshold),
         smallest_rise=params.min_peak_sigma * sigma,
         min_peak_fraction=float(params.min_peak_fraction),
         kind=_KINDS[params.threshold_type],
@@ -313,13 +315,15 @@ def _prepared(
         peaks_radius=pad,
         max_level=params.max_level,
     )
+    above = np.flatnonzero(values > threshold)
     work = segmentation.Work(
         values=values.ravel(),
         width=values.shape[1],
+        above=above,
         owner=np.zeros(values.size, dtype=np.int32),
         levels=np.zeros(values.size, dtype=np.int32),
         slot=np.zeros(values.size, dtype=np.int32),
-        pool=np.empty(np.count_nonzero(values > threshold), dtype=np.int64),
+        pool=np.empty(above.size, dtype=np.int64),
     )
     return work, rules
 
@@ -332,14 +336,12 @@ def _detections(
     table = np.array([tuple(part)[:4] for part in parts], dtype=np.float64).reshape(-1, 4)
     start, stop, level = (table[:, k].astype(np.int64) for k in (0, 1, 3))
     _paint(work.pool, start, stop, work.owner)
-    light = np.pad(light.astype(np.float64), pad, constant_values=np.nan).ravel()
+    light = np.pad(native_float(light), pad, constant_values=np.nan).ravel()
     x, y, flux = _measure(work.pool, start, stop, work.width, work.owner, light)
     root = np.array(roots, dtype=np.int64)
     order = np.lexsort((y, x, -flux, root))
     _, blend, size = np.unique(root[order], return_inverse=True, return_counts=True)
     _paint(work.pool, start[order], stop[order], work.owner)
-    shape = (-1, work.width)
-    inner = (slice(pad, -pad), slice(pad, -pad))
     return Detections(
         x=x[order] - pad,
         y=y[order] - pad,
@@ -350,9 +352,14 @@ def _detections(
         level=level[order],
         thresholds=table[order, 2],
         first_threshold=float(rules.threshold),
-        labels=work.owner.reshape(shape)[inner].copy(),
-        levels=work.levels.reshape(shape)[inner].copy(),
+        labels=_inner(work.owner.reshape(-1, work.width), pad),
+        levels=_inner(work.levels.reshape(-1, work.width), pad),
     )
+
+
+def _inner(image: np.ndarray, pad: int) -> np.ndarray:
+    """Image without its border."""
+    return image[pad:-pad, pad:-pad]
 
 
 @numba.njit(cache=True, nogil=True)

@@ -6,10 +6,9 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from astropy.io import fits
-from astropy.wcs import WCS
 
 from pymopex.projection import (
     SYSTEMS,
@@ -23,6 +22,10 @@ from pymopex.projection import (
     sky_to_pixel,
     unit_vectors,
 )
+
+if TYPE_CHECKING:
+    from astropy.io import fits
+    from astropy.wcs import WCS
 
 _HORIZON = 0.05  # cosine; no plane holds frames 87 degrees from its middle
 
@@ -80,6 +83,8 @@ class FiducialFrame:
 
     def header(self) -> fits.Header:
         """Make the FITS header of the grid, with CDELT and CROTA2 as the legacy products have."""
+        from astropy.io import fits
+
         header = fits.Header()
         header["NAXIS"] = 2
         for key in ("naxis1", "naxis2", "ctype1", "ctype2", "crval1", "crval2", "crpix1", "crpix2"):
@@ -99,6 +104,8 @@ class FiducialFrame:
         ValueError
             The projection cannot be used.
         """
+        from astropy.wcs import WCS
+
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from astropy.wcs import WCS
 
 from pymopex.fiducial import FiducialFrame, fiducial_frame
 from pymopex.pixel_map import PixelMap
 from pymopex.projection import exact_map, frame_wcs, perimeter, pixel_solid_angle
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
 
 __all__ = [
     "Box",
@@ -99,7 +102,7 @@ class FrameMap:
     box : Box
         Bounding rectangle of the frame on the mosaic, clipped to the mosaic.
     to_frame : PixelMap
-        Mosaic pixel to frame pixel, on the box and half a pixel round it.
+        Mosaic pixel to frame pixel, on the bounding rectangle, unclipped, and half a pixel round it.
     to_mosaic : PixelMap
         Frame pixel to mosaic pixel, on the frame and half a pixel round it.
     """
@@ -143,7 +146,8 @@ class FrameMap:
         box = Box(x0, y0, x1 - x0, y1 - y0).intersect(Box(0, 0, mosaic_shape[1], mosaic_shape[0]))
         if box is None:
             return None
-        x_range, y_range = (box.x0 - 0.5, box.x1 - 0.5), (box.y0 - 0.5, box.y1 - 0.5)
+        # The map of the whole frame, so that a mosaic and a part of it give the same values.
+        x_range, y_range = (x0 - 0.5, x1 - 0.5), (y0 - 0.5, y1 - 0.5)
         return cls(frame_shape, box, PixelMap.between(mosaic_wcs, frame_wcs, x_range, y_range), to_mosaic)
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numba
 import numpy as np
 
-from pymopex.background import MedianWindow, check_bad_fraction, checked_image, window_statistic
+from pymopex.background import MedianWindow, check_bad_fraction, checked_image, filled
+from pymopex.window_quantiles import quantiles_at
 
 # One standard deviation below and above the median of a normal distribution.
 _QUANTILES = (0.15865525393145707, 0.8413447460685429)
+_STEPS = 22  # nodes of the noise map in the side of a window, at least
 
 
 def gaussian_noise(image: np.ndarray, bad: np.ndarray | None, how: MedianWindow) -> np.ndarray:
@@ -37,17 +42,31 @@ def gaussian_noise(image: np.ndarray, bad: np.ndarray | None, how: MedianWindow)
     -----
     The limits are the quantiles 0.1587 and 0.8413, so that normal noise gives its standard deviation.
     Dropping outliers that are not there makes the result low: 100 of 45 x 45 pixels by 6 per cent.
-    Edges, masked areas and missing values are treated as in `pymopex.background.background`.
+    Edges and masked areas are treated as in `pymopex.background.background`.
+
+    Windows are put round every second pixel of every second row if they are 44 pixels wide and high or more, wider ones
+    less often, and the map is interpolated between. Of 45 x 45 pixels it differs by less than 0.5 per cent (rms)
+    from that of windows round every pixel, whose own scatter is several times this. A window without enough good
+    pixels gets the mean of the nearest others, as a missing value there.
 
     References
     ----------
     MOPEX User's Guide, Gaussnoise.
     """
     image, good = checked_image(image, bad)
-    low, high = window_statistic(image, good, how, _QUANTILES)
-    result = 0.5 * (high - low)
+    size = (min(how.window_y, 2 * image.shape[0] + 1), min(how.window_x, 2 * image.shape[1] + 1))
+    step = max(1, min(size) // _STEPS)
+    nodes = _nodes(image.shape[0], step), _nodes(image.shape[1], step)
+    dropped = how.n_outliers / (how.window_x * how.window_y)
+    low, high = quantiles_at(image, good, nodes, size, dropped, _QUANTILES, how.min_good_pixels)
+    result = _interpolated(nodes, filled(0.5 * (high - low), how.min_good_neighbors), image.shape)
     check_bad_fraction(image, result, how.max_bad_fraction)
-    return result.astype(np.float32)
+    return result
+
+
+def _nodes(n: int, step: int) -> np.ndarray:
+    """Every so manyth pixel of an axis, and the last one."""
+    return np.unique([*range(0, n, step), n - 1])
 
 
 _QUARTER = 4  # one over the share of the values in the interval that locates the mode
@@ -85,44 +104,77 @@ def faint_side_noise(
     centres = [np.unique(np.clip(np.arange(step // 2, n + step // 2, step), 0, n - 1)) for n in image.shape]
     mesh = np.full((len(centres[0]), len(centres[1])), np.nan)
     half = window // 2
+    known = np.where(good, image, image.dtype.type(np.nan))
     for j, y in enumerate(centres[0]):
         for i, x in enumerate(centres[1]):
-            part = (slice(max(0, y - half), y + half + 1), slice(max(0, x - half), x + half + 1))
-            mesh[j, i] = _below_mode(image[part][good[part]])
+            part = known[max(0, y - half) : y + half + 1, max(0, x - half) : x + half + 1]
+            mesh[j, i] = _below_mode(np.sort(part, axis=None))  # NaN last; numpy's sort is the fastest
     if np.isnan(mesh).all():
         return np.full(image.shape, np.nan, np.float32)
     return _interpolated(centres, _nearest_filled(mesh), image.shape)
 
 
-def _below_mode(values: np.ndarray) -> float:
-    """Scatter of the values below the mode; NaN if there are too few."""
-    if values.size < _FEWEST:
+@numba.njit(cache=True, nogil=True)
+def _below_mode(ordered):
+    """Scatter of sorted values, of which the last may be NaN, below their mode; NaN if there are too few."""
+    n = len(ordered)
+    while n > 0 and np.isnan(ordered[n - 1]):
+        n -= 1
+    if n < _FEWEST:
         return np.nan
-    ordered = np.sort(values.astype(float))
-    n = ordered.size // _QUARTER
-    start = int(np.argmin(ordered[n:] - ordered[:-n]))
-    mode = float(ordered[start : start + n + 1].mean())
-    below = ordered[: np.searchsorted(ordered, mode)]
-    return 1.4826 * float(mode - np.median(below)) if below.size else np.nan
+    reach = n // _QUARTER
+    start, shortest = 0, np.inf
+    for k in range(n - reach):
+        width = np.float64(ordered[k + reach]) - np.float64(ordered[k])
+        if width < shortest:
+            start, shortest = k, width
+    mode = 0.0
+    for k in range(start, start + reach + 1):
+        mode += np.float64(ordered[k])
+    mode /= reach + 1
+    below = np.searchsorted(ordered[:n], mode)
+    if below == 0:
+        return np.nan
+    median = 0.5 * (np.float64(ordered[below // 2]) + np.float64(ordered[(below - 1) // 2]))
+    return 1.4826 * (mode - median)
 
 
 def _nearest_filled(mesh: np.ndarray) -> np.ndarray:
     """Fill missing values with the nearest others."""
+    missing = np.isnan(mesh)
+    if not missing.any():
+        return mesh
     from scipy.ndimage import distance_transform_edt
 
-    missing = np.isnan(mesh)
     nearest = distance_transform_edt(missing, return_distances=False, return_indices=True)
     return mesh[tuple(nearest)]
 
 
-def _interpolated(centres: list[np.ndarray], mesh: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def _interpolated(centres: Sequence[np.ndarray], mesh: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Bilinear interpolation of values at the crossings of rows and columns; constant beyond the last ones."""
-    rows = np.array([np.interp(np.arange(shape[1]), centres[1], line) for line in mesh])
     out = np.empty(shape, np.float32)
-    at = np.clip(np.searchsorted(centres[0], np.arange(shape[0])) - 1, 0, max(len(centres[0]) - 2, 0))
-    for y, k in enumerate(at):
-        last = min(k + 1, len(centres[0]) - 1)
-        span = centres[0][last] - centres[0][k]
-        t = np.clip((y - centres[0][k]) / span, 0, 1) if span else 0.0
-        out[y] = (1 - t) * rows[k] + t * rows[last]
+    rows, columns = _between(centres[0], shape[0]), _between(centres[1], shape[1])
+    _interpolate(rows, columns, mesh.astype(np.float64), out)
     return out
+
+
+def _between(centres: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Give the centre before each pixel of an axis, and where between it and the next one the pixel lies."""
+    position = np.interp(np.arange(n), centres, np.arange(len(centres)))
+    before = np.minimum(position.astype(np.int64), max(len(centres) - 2, 0))
+    return before, position - before
+
+
+@numba.njit(cache=True, nogil=True)
+def _interpolate(vertical, horizontal, mesh, out):
+    """Fill the rows of `out` from those of the mesh before and after them."""
+    (rows, down), (columns, right) = vertical, horizontal
+    line = np.empty(mesh.shape[1])
+    for y in range(out.shape[0]):
+        after = min(rows[y] + 1, mesh.shape[0] - 1)
+        for i in range(mesh.shape[1]):
+            line[i] = (1 - down[y]) * mesh[rows[y], i] + down[y] * mesh[after, i]
+        for x in range(out.shape[1]):
+            i = columns[x]
+            j = min(i + 1, mesh.shape[1] - 1)
+            out[y, x] = (1 - right[x]) * line[i] + right[x] * line[j]

@@ -10,12 +10,12 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from pymopex.order_statistics import median_of
 from pymopex.stack import Stack
 
 MAD = 0.6745  # median absolute deviation of a normal distribution over its sigma
 _TRIM = 3.0  # sigma, of the trimmed mean
 _TRIM_PASSES = 10
-_FEW = 12  # values that are sorted faster than one is selected
 
 
 def temporal_statistics(
@@ -206,56 +206,6 @@ def _level(signed: np.ndarray, ratio: float) -> np.ndarray:
         k = abs(signed[p])
         out[p] = verdict[k] * k if verdict[k] else signed[p]
     return out
-
-
-@numba.njit(cache=True, nogil=True)
-def select_rank(values: np.ndarray, n: int, k: int) -> float:
-    """Value of rank k (from 0) of the first n values, which are reordered (Hoare's selection)."""
-    low, high = 0, n - 1
-    while low < high:
-        pivot = values[(low + high) // 2]
-        i, j = low, high
-        while i <= j:
-            while values[i] < pivot:
-                i += 1
-            while values[j] > pivot:
-                j -= 1
-            if i <= j:
-                values[i], values[j] = values[j], values[i]
-                i += 1
-                j -= 1
-        if k <= j:
-            high = j
-        elif k >= i:
-            low = i
-        else:
-            break
-    return values[k]
-
-
-@numba.njit(cache=True, nogil=True)
-def _sort_few(values: np.ndarray, n: int) -> None:
-    for i in range(1, n):
-        value, k = values[i], i
-        while k > 0 and values[k - 1] > value:
-            values[k] = values[k - 1]
-            k -= 1
-        values[k] = value
-
-
-@numba.njit(cache=True, nogil=True)
-def median_of(values: np.ndarray, n: int) -> float:
-    """Median of the first n values, which are reordered."""
-    if n <= _FEW:
-        _sort_few(values, n)
-        return values[n // 2] if n % 2 else 0.5 * (values[n // 2 - 1] + values[n // 2])
-    upper = select_rank(values, n, n // 2)
-    if n % 2:
-        return upper
-    lower = values[0]
-    for i in range(1, n // 2):
-        lower = max(lower, values[i])
-    return 0.5 * (lower + upper)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numba
 import numpy as np
-from astropy.wcs import WCS
 
 from pymopex.projection import PlaneMap, exact_map
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
 
 _DEGREES = (6, 9, 13, 19, 28, 42, 64)
 _AT_ONCE = 4  # terms added in one pass along a row

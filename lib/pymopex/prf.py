@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy import ndimage
 
 from pymopex.prf_kernels import PAD, values_at
 
@@ -355,6 +354,8 @@ def prf_table(prfs: Iterable[PRF], *, radius: float | None = None) -> PRFTable:
     of 5 samples per pixel follows the IRAC PRF to about 2e-4 of its peak, of 10 to 1e-5; PRFs sampled more
     finely than `SAMPLING` are thinned out to the next divisor of their factor.
     """
+    from scipy import ndimage
+
     if radius is not None and not radius > 0:
         raise ValueError(f"radius of a PRF table must be positive, not {radius}")
     planes, factors = [], set()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numba
 import numpy as np
-from scipy import ndimage, special
 
+from pymopex.background import native_float
 from pymopex.prf import PRF
 
 # The largest probability below 1 that a float32 image can hold.
@@ -59,7 +60,9 @@ def kernel_at_pixels(
     return kernel
 
 
-def filtered(image: np.ndarray, sigma: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+def filtered(
+    image: np.ndarray, sigma: np.ndarray, kernel: np.ndarray, dtype: type = np.float64
+) -> np.ndarray:
     """Filter an image with its PRF: signal-to-noise ratio of a point source at each pixel.
 
     Parameters
@@ -70,10 +73,12 @@ def filtered(image: np.ndarray, sigma: np.ndarray, kernel: np.ndarray) -> np.nda
         1-sigma noise in the unit of `image`. A pixel where it is not a positive number takes no part.
     kernel : ndarray, shape (n, m), n and m odd
         PRF at whole pixels round the source, see `kernel_at_pixels`.
+    dtype : type
+        Precision of the result; the sums are in double precision.
 
     Returns
     -------
-    ndarray of float64, shape (ny, nx)
+    ndarray of `dtype`, shape (ny, nx)
         Best-fitting flux of a source in the middle of the pixel over the uncertainty of this flux. NaN where
         the pixel has no data itself or there is no usable pixel under the kernel.
 
@@ -104,17 +109,48 @@ def filtered(image: np.ndarray, sigma: np.ndarray, kernel: np.ndarray) -> np.nda
         )
     if kernel.ndim != 2 or kernel.shape[0] % 2 == 0 or kernel.shape[1] % 2 == 0:
         raise ValueError(f"the kernel must be a box of odd size, not of shape {kernel.shape}")
-    has_data = np.isfinite(image)
-    usable = has_data & np.isfinite(sigma) & (sigma > 0)
-    weight = np.zeros(image.shape)
-    weight[usable] = 1.0 / sigma[usable].astype(np.float64) ** 2
-    signal = np.where(usable, image, 0.0) * weight
-    a = ndimage.correlate(signal, kernel, mode="constant")
-    b = ndimage.correlate(weight, kernel**2, mode="constant")
-    result = np.full(image.shape, np.nan)
-    known = has_data & (b > 0)
-    result[known] = a[known] / np.sqrt(b[known])
+    result: np.ndarray = np.empty(image.shape, dtype)
+    _filter(native_float(image), native_float(sigma), kernel, result)
     return result
+
+
+@numba.njit(cache=True, nogil=True)
+def _filter(image, sigma, kernel, result):
+    """Fill `result` with the signal-to-noise ratio of a source in each pixel; of the weights only few rows are kept."""
+    (ny, nx), (height, width) = image.shape, kernel.shape
+    low, left = height // 2, width // 2
+    weight, signal = np.zeros((height, nx + width - 1)), np.zeros((height, nx + width - 1))
+    a, b = np.empty(nx), np.empty(nx)
+    for y in range(-low, ny):
+        _weigh(image, sigma, y + low, left, weight[(y + low) % height], signal[(y + low) % height])
+        if y < 0:
+            continue
+        a[:] = 0
+        b[:] = 0
+        for j in range(height):
+            row = (y + j - low) % height
+            for i in range(width):
+                k, square = kernel[j, i], kernel[j, i] ** 2
+                for x in range(nx):
+                    a[x] += k * signal[row, x + i]
+                    b[x] += square * weight[row, x + i]
+        for x in range(nx):
+            known = np.isfinite(image[y, x]) and b[x] > 0
+            result[y, x] = a[x] / np.sqrt(b[x]) if known else np.nan
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _weigh(image, sigma, y, left, weight, signal):
+    """Put the weights of a row, and the signal times these, into lines with a border; 0 off the image."""
+    weight[:] = 0
+    signal[:] = 0
+    if not 0 <= y < image.shape[0]:
+        return
+    for x in range(image.shape[1]):
+        value, error = np.float64(image[y, x]), np.float64(sigma[y, x])
+        if np.isfinite(value) and np.isfinite(error) and error > 0:
+            weight[left + x] = 1 / error**2
+            signal[left + x] = value / error**2
 
 
 def point_source_probability(
@@ -160,12 +196,16 @@ def point_source_probability(
     """
     if not 0 < prior < 1:
         raise ValueError(f"the prior probability {prior} must lie between 0 and 1")
+    from scipy import special
+
     argument = 0.5 * np.maximum(filtered(image, sigma, kernel), 0.0) ** 2
     return special.expit(special.logit(prior) + _rescaled(argument, prior))
 
 
 def _rescaled(argument: np.ndarray, prior: float) -> np.ndarray:
     """Exponents, made smaller if most of them are so large that the probability is 1."""
+    from scipy import special
+
     positive = argument[argument > 0]
     limit = special.logit(_HIGHEST) - special.logit(prior)
     if np.count_nonzero(positive > limit) <= _SATURATED_SHARE * positive.size:

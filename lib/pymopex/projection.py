@@ -11,10 +11,13 @@ import re
 import warnings
 from collections.abc import Callable
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-from astropy.io import fits
-from astropy.wcs import WCS, Sip
+
+if TYPE_CHECKING:
+    from astropy.io import fits
+    from astropy.wcs import WCS
 
 PlaneMap = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
@@ -171,6 +174,8 @@ def frame_wcs(header: fits.Header, refined: bool = False) -> WCS:
     frames agree with their CD matrix in that sense. It has the opposite sign of the FITS CROTA2.
     SIP coefficients are used also when CTYPE lacks the ``-SIP`` suffix.
     """
+    from astropy.io import fits
+
     wanted = fits.Header([card for card in header.cards if _WCS_KEY.match(card.keyword)])
     if "A_ORDER" in wanted:
         for key in ("CTYPE1", "CTYPE2"):
@@ -196,6 +201,8 @@ def frame_wcs(header: fits.Header, refined: bool = False) -> WCS:
 
 
 def _plain_wcs(header: fits.Header) -> WCS:
+    from astropy.wcs import WCS
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # FITSFixedWarning, CDELT beside a CD matrix
@@ -213,6 +220,9 @@ def _with_distortion(header: fits.Header) -> WCS | None:
 
     astropy takes each card of the polynomials out of the header, which takes four times longer than all else.
     """
+    from astropy.io import fits
+    from astropy.wcs import WCS, Sip
+
     terms = {card.keyword: card.value for card in header.cards if _SIP_KEY.match(card.keyword)}
     orders = [terms.get(f"{name}_ORDER", 0) for name in ("A", "B", "AP", "BP")]
     if not all(isinstance(order, int) for order in orders) or min(orders[:2]) < 2:

@@ -34,10 +34,11 @@ class Rules(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Padded image to be divided, with its width, and the work space of the kernels."""
+    """Padded image to be divided, its width, its pixels above the threshold, and the work space of the kernels."""
 
     values: np.ndarray
     width: int
+    above: np.ndarray
     owner: np.ndarray
     levels: np.ndarray
     slot: np.ndarray
@@ -331,10 +332,9 @@ def segment(work, rules):
     roots = [0]
     roots.pop()
     root, end = 0, 0
-    for p in range(len(work.values)):
-        if work.values[p] > rules.threshold:
-            work.owner[p] = _CANDIDATE
-    for p in range(len(work.values)):
+    for p in work.above:
+        work.owner[p] = _CANDIDATE
+    for p in work.above:
         if work.owner[p] != _CANDIDATE:
             continue
         stop = _flood(p, number, work.owner, offsets, work.pool, end)

@@ -6,9 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
 from pymopex.geometry import Box
 
@@ -90,6 +87,8 @@ def _depth(box: Box, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def _pairs(points: np.ndarray, tile: np.ndarray) -> np.ndarray:
     """Rows of two tiles that are one source, shape (n, 2)."""
+    from scipy.spatial import cKDTree
+
     if len(points) < 2:
         return np.zeros((0, 2), dtype=np.int64)
     pairs = cKDTree(points).query_pairs(_SAME, output_type="ndarray").astype(np.int64)
@@ -116,6 +115,9 @@ def _blends(
     tile: np.ndarray, blend: np.ndarray, pairs: np.ndarray, rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Join the blends of paired rows, and number those of the kept rows in their order."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     _, node = np.unique(np.column_stack([tile, blend]), axis=0, return_inverse=True)
     node = node.ravel()
     n = int(node.max(initial=-1)) + 1
