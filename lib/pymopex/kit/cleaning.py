@@ -6,7 +6,9 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from pymopex.kit import sheets
+from pymopex.kit import lock, resume, sheets
+from pymopex.kit.confining import problems_of_places
+from pymopex.kit.errors import InputErrors
 
 if TYPE_CHECKING:
     from pymopex.kit.task import Run
@@ -40,27 +42,40 @@ _INTERMEDIATE = {
 
 def clean(run: Run, tasks: list[str]) -> None:
     """Remove what the namelist says of the products of a run of these tasks."""
+    found: list[tuple[str, list[str]]] = []
     if run.globals.delete_intermediate_files and not run.ended:
-        delete_intermediate(run)
+        found += intermediate(run)
     if run.globals.delete_intermediate_files_array_corr and "make_array_corr_mosaic" in tasks:
-        _delete(run, ["arraycorr"], "array-location correction images")
+        found.append(("array-location correction images", _of_frames(run, ["arraycorr"])))
     if "zodiacal_subtraction" in tasks and not run.globals.save_zodiacal_subtracted_images:
-        delete_subtracted(run)
+        found += _subtracted(run)
+    _delete(run, found)
+
+
+def go_on(run: Run, paths: list[str]) -> None:
+    """Remove what a run that was cut had still to remove."""
+    _delete(run, [("files that were to be deleted", [path for path in paths if os.path.exists(path)])])
 
 
 def delete_intermediate(run: Run) -> None:
     """Remove the images of each frame that no later pipeline needs, and the co-added tiles unless they are to stay.
 
     Tiles stay with ``keep_coadded_tiles``, and where the mosaic has not been made of them.
+
+    Raises
+    ------
+    InputError
+        A run is at work in the output directory.
     """
-    for what, paths in intermediate(run):
-        for path in paths:
-            os.unlink(path)
-        run.note(f"deleted {len(paths)} {what}")
+    with lock.hold(run.globals.OUTPUT_DIR, make=False):
+        _delete(run, intermediate(run))
 
 
 def intermediate(run: Run) -> list[tuple[str, list[str]]]:
     """Give what `delete_intermediate` removes: in words, and the files that are there."""
+    outside = problems_of_places(run, [])
+    if outside:
+        raise InputErrors(outside)
     if not run.single and not run.globals.IMAGE_STACK_FILE_NAME:
         return []  # APEX QA on one image
     found = [("intermediate images", _of_frames(run, _INTERMEDIATE[run.pipeline]))]
@@ -90,12 +105,14 @@ def _of_frames(run: Run, chosen: Iterable[str]) -> list[str]:
     return [path for path in paths if os.path.exists(path)]
 
 
-def _delete(run: Run, chosen: Iterable[str], what: str) -> None:
-    """Remove products of each frame."""
-    paths = _of_frames(run, chosen)
-    for path in paths:
-        os.unlink(path)
-    run.note(f"deleted {len(paths)} {what}")
+def _delete(run: Run, found: list[tuple[str, list[str]]]) -> None:
+    """Remove files; what is removed is written down before, so that a run that is cut here can be resumed."""
+    if any(paths for _, paths in found):
+        resume.removed(run, (path for _, paths in found for path in paths))
+    for what, paths in found:
+        for path in paths:
+            os.unlink(path)
+        run.note(f"deleted {len(paths)} {what}")
 
 
 def _stamps(run: Run) -> list[tuple[str, list[str]]]:
@@ -123,10 +140,10 @@ def _tiles(run: Run) -> list[str]:
         found, number = found + there, number + 1
 
 
-def delete_subtracted(run: Run) -> None:
-    """Remove the frames without zodiacal light and their list."""
+def _subtracted(run: Run) -> list[tuple[str, list[str]]]:
+    """Give the frames without zodiacal light, and their list."""
     run.task = "zodiacal_subtraction"
     paths = [run.path("zodsub", base=frame.base) for frame in run.frames()]
-    for path in filter(os.path.exists, [*paths, run.path("zodsub_list")]):
-        os.unlink(path)
-    run.note(f"deleted {len(paths)} frames without zodiacal light")
+    target = run.path("zodsub_list")
+    found = [("frames without zodiacal light", [path for path in paths if os.path.exists(path)])]
+    return [*found, ("list of them", [target])] if os.path.exists(target) else found

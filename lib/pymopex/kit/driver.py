@@ -1,4 +1,4 @@
-"""Drivers: a pipeline's tasks one after another in one process, and several pipelines as one flow."""
+"""Drivers: a pipeline's tasks one after another in one process."""
 
 from __future__ import annotations
 
@@ -9,12 +9,20 @@ import time
 from dataclasses import dataclass, field
 from importlib import import_module
 
-from pymopex.kit import calfind, cleaning, files, log, namelist, sheets, stages
+from pymopex.kit import calfind, cleaning, files, log, namelist, resume, sheets, signals, stages
 from pymopex.kit.checking import problems_of
-from pymopex.kit.errors import EXIT_DONE, EXIT_FAILED, EXIT_INPUT, InputError, InputErrors, suggestion
-from pymopex.kit.parallel import Pool
+from pymopex.kit.confining import problems_of_places
+from pymopex.kit.errors import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_INPUT,
+    InputError,
+    InputErrors,
+    suggestion,
+)
 from pymopex.kit.parameters import Settings
 from pymopex.kit.task import Run
+from pymopex.kit.working import at_work
 
 # Flags of the legacy scripts and the keys they set.
 FLAGS: dict[str, tuple[str, str]] = {
@@ -83,6 +91,7 @@ class Command:
     mosaic_namelist: str = ""
     start: str = ""
     alone: bool = False
+    resume: bool = False
 
     def part(self, pipeline: str, wanted: list[str]) -> list[str]:
         """Give those of the wanted tasks of a pipeline that ``--from`` or ``--only`` leaves.
@@ -120,11 +129,13 @@ def parse_command(words: list[str], pipeline: str = "") -> Command:
     if not pipeline:
         return parse_command(words, _told(words))
     command, problems, flags = Command(), [], flags_of(pipeline)
-    rest = list(words)
+    rest, known = list(words), [*_LONG, *_SWITCHES]
     while rest:
         word = rest.pop(0)
         if word == "--skip-bad-frames":
             command.overrides["Skip_Bad_Frames"] = "1"
+        elif word == "--resume":
+            command.resume = True
         elif (match := re.fullmatch(r"--(\w+)(?:=(.*))?", word)) and match[1] in _LONG:
             value = match[2] or (rest.pop(0) if rest else "")
             if not value:
@@ -137,13 +148,15 @@ def parse_command(words: list[str], pipeline: str = "") -> Command:
             _take_flag(command, word[1], flags[word[1]][0], value)
         elif word.startswith("-"):
             problems.append(
-                f"{word}: unknown flag; known are {' '.join('-' + f for f in [*flags, *('-' + f for f in _LONG)])}"
+                f"{word}: unknown flag; known are {' '.join('-' + f for f in [*flags, *('-' + f for f in known)])}"
             )
         elif "=" in word:
             key, _, value = word.partition("=")
             command.overrides[key] = value
         else:
             command.namelists.append(word)
+    if command.resume and command.start:
+        problems.append("--resume: finds the module to begin with itself; leave out --from and --only")
     if problems:
         raise InputErrors(problems)
     return command
@@ -151,6 +164,7 @@ def parse_command(words: list[str], pipeline: str = "") -> Command:
 
 _LONG = {"like": "FITS image", "memory": "such as 1GB", "from": "module", "only": "module"}
 """Long flags with a value, and what that is."""
+_SWITCHES = ("skip-bad-frames", "resume")
 
 
 def _take_long(command: Command, name: str, value: str) -> None:
@@ -256,20 +270,21 @@ def check(run: Run, tasks: list[str], *, need_frames: bool = True) -> None:
     -----
     The modules check their own inputs only if all parameters are sound, since they need the values.
     """
-    problems = _problems(run, tasks, need_frames)
-    _warn([run])
+    problems = problems_of_run(run, tasks, need_frames)
+    warn([run])
     if problems:
         raise InputErrors(problems)
 
 
-def _warn(runs: list[Run]) -> None:
+def warn(runs: list[Run]) -> None:
+    """Tell the warnings of runs, each once."""
     for warning in dict.fromkeys(text for run in runs for text in run.settings.warnings):
         log.say(f"Warning: {warning}")
 
 
-def _problems(run: Run, tasks: list[str], need_frames: bool) -> list[str]:
+def problems_of_run(run: Run, tasks: list[str], need_frames: bool) -> list[str]:
     """Give the problems of the namelist, of the frames, and those that the modules name."""
-    from pymopex.kit.inputs import check_frames
+    from pymopex.kit.frame_checks import check_frames, problems_of_fiducial
 
     if not tasks:
         return [
@@ -278,11 +293,12 @@ def _problems(run: Run, tasks: list[str], need_frames: bool) -> list[str]:
         ]
     for task in tasks:
         run.params_of(task)
-    problems = list(run.settings.problems)
+    problems = list(run.settings.problems) or problems_of_places(run, tasks)
     run.pending = set(tasks)
     run.task = tasks[0]  # tells which frames are meant: behind Point Source Image, the residual ones
     if need_frames or (run.single and run.globals.INPUT_FILE_NAME not in run.promised):
         problems += problems_of(check_frames, run)
+    problems += problems_of_fiducial(run, tasks, first=need_frames)
     for task in tasks if not run.settings.problems else []:
         module = import_module(f"pymopex.tasks.{task}")
         if hasattr(module, "check"):
@@ -291,16 +307,33 @@ def _problems(run: Run, tasks: list[str], need_frames: bool) -> list[str]:
     return problems
 
 
-def execute(run: Run, tasks: list[str]) -> None:
-    """Run tasks in order; the log has a line with the command before each and its status behind."""
+def execute(run: Run, tasks: list[str], progress: resume.Progress | None = None) -> None:
+    """Run tasks in order; the log has a line with the command before each and its status behind.
+
+    Parameters
+    ----------
+    run : Run
+        The namelist at work.
+    tasks : list of str
+        The tasks.
+    progress : Progress or None
+        Where is written down what is done; None takes back what is written there of the tasks.
+    """
     prefix = os.path.join(sys.prefix, "bin", "mopex")
     for number, task in enumerate(tasks):
+        signals.check()
         if run.ended:
             log.say(f"Warning: {run.ended}; left out: {', '.join(tasks[number:])}")
             return
         log.say(f"{prefix} {task} {run.settings.namelist.path}")
         try:
-            run.execute(task)
+            if progress is None:
+                resume.forget_task(run, task)
+                run.execute(task)
+            else:
+                progress.begin(task)
+                run.execute(task)
+                progress.end(task)
         except BaseException as problem:
             log.say(f"System Exit {EXIT_INPUT if isinstance(problem, InputError) else EXIT_FAILED}")
             raise
@@ -329,32 +362,80 @@ def drive(pipeline: str, tasks: list[str], command: Command, reports: list[str] 
     if len(command.namelists) != 1:
         raise InputError(f"{pipeline}: one namelist is needed (-n namelist); got {len(command.namelists)}")
     settings = open_settings(command.namelists[0], command.overrides, pipeline)
-    wanted = command.part(pipeline, [task for task in tasks if settings.triggered(task)])
+    every = [task for task in tasks if settings.triggered(task)]
+    wanted = command.part(pipeline, every)
     run = Run(settings)
-    started = time.monotonic()
-    try:
+    residuals = bool(command.mosaic_namelist and pipeline == "apex_qa")
+    progress = resume.Progress(run, every[:1] if residuals else every)
+
+    def check_first() -> None:
+        if not command.start:  # else modules that do not run are not checked either
+            progress.look()  # before the check: what changes from now on is not what was checked
         check(run, wanted, need_frames=needs_frames(wanted))
-        save_as_run(run)
-        stages.write_kept(run)
-        if command.mosaic_namelist and pipeline == "apex_qa":
-            execute(run, wanted[:1])
-            _mosaic_residuals(run, command)
-        else:
-            execute(run, wanted)
-        if not command.alone:
-            cleaning.clean(run, wanted)
-    finally:
-        run.pool.close()
-    log.say(f"{pipeline}: {time.monotonic() - started:.1f} s, peak memory {log.peak_memory():.0f} MB")
+
+    started = time.monotonic()
+    with at_work(run, check_first):
+        ran = _modules(run, progress, wanted, command, residuals=residuals)
+    if ran:
+        log.say(f"{pipeline}: {time.monotonic() - started:.1f} s, peak memory {log.peak_memory():.0f} MB")
     wanted_reports = [run.globals.OUTPUT_DIR] if run.globals.create_report and not command.alone else []
+    if not ran and os.path.exists(os.path.join(run.globals.OUTPUT_DIR, "report.html")):
+        wanted_reports = []
     if reports is None:
-        _report(wanted_reports)
+        write_reports(wanted_reports)
     else:
         reports.extend(wanted_reports)
     return not run.ended
 
 
-def _report(folders: list[str]) -> None:
+def _modules(
+    run: Run, progress: resume.Progress, wanted: list[str], command: Command, *, residuals: bool
+) -> bool:
+    """Run the wanted modules, but for those that are done; gives whether there was anything to do."""
+    every = progress.wanted
+    wanted = wanted[:1] if residuals else wanted
+    kept = _skip(run, progress) if command.resume else len(every) - len(wanted)
+    if command.resume and kept == len(every) and progress.finished:
+        return False
+    wanted = every[kept:] if command.resume else wanted
+    to_remove = [] if wanted else progress.to_remove
+    written = None if command.alone or not progress.follows(kept) else progress
+    save_as_run(run)
+    stages.write_kept(run)
+    if written:
+        written.start(kept)
+    execute(run, wanted, written)
+    if residuals:
+        _mosaic_residuals(run, command, resumed=command.resume and not wanted)
+    if written:
+        written.check_inputs()
+    if to_remove:
+        cleaning.go_on(run, to_remove)
+    elif not command.alone:
+        cleaning.clean(run, every if command.resume else wanted)
+    if written:
+        written.finish()
+    return True
+
+
+def _skip(run: Run, progress: resume.Progress) -> int:
+    """Tell how many modules are done, and say so."""
+    every = progress.wanted
+    kept, why = progress.skipped()
+    for task in every[:kept]:
+        run.pending.discard(task)
+    if kept == len(every):
+        log.say(f"{run.pipeline}: all {kept} modules are done, and nothing they depend on has changed")
+        return kept
+    if kept:
+        log.say(
+            f"{run.pipeline}: {kept} of {len(every)} modules are done and skipped: {', '.join(every[:kept])}"
+        )
+    log.say(f"{run.pipeline}: begins with {every[kept]}: {why}")
+    return kept
+
+
+def write_reports(folders: list[str]) -> None:
     """Write the report of each folder; a report that fails does not spoil the run."""
     for folder in dict.fromkeys(folders):
         from pymopex.kit.report import write_report
@@ -365,14 +446,19 @@ def _report(folders: list[str]) -> None:
             log.say(f"Warning: no report of {folder}: {type(problem).__name__}: {problem}")
 
 
-def _mosaic_residuals(run: Run, command: Command) -> None:
+def _mosaic_residuals(run: Run, command: Command, *, resumed: bool) -> None:
     """Run Mosaic on the residual frames by the namelist of ``-u``, in the folder of the residual mosaic."""
     shared = {v.parameter.name: str(v.value) for v in run.globals if v.parameter.kind == "path" and v.value}
     overrides = {**shared, **command.overrides, "IMAGE_STACK_FILE_NAME": run.path("residual_list")}
     overrides["OUTPUT_DIR"] = os.path.join(run.globals.OUTPUT_DIR, run.globals.RESIDUAL_DIR, "mosaic")
     if overrides.get("FIF_FILE_NAME"):
         overrides["run_fiducial_image_frame"] = "0"
-    drive("mosaic", pipeline_tasks("mosaic"), Command([command.mosaic_namelist], overrides), reports=[])
+    drive(
+        "mosaic",
+        pipeline_tasks("mosaic"),
+        Command([command.mosaic_namelist], overrides, resume=resumed),
+        reports=[],
+    )
 
 
 def save_as_run(run: Run) -> None:
@@ -390,158 +476,3 @@ def save_as_run(run: Run) -> None:
     if os.path.exists(target) and os.path.samefile(target, settings.namelist.path):
         return
     files.write_text(target, text)
-
-
-def flow(command: Command) -> None:
-    """Run several pipelines; each finds the products of those before it.
-
-    Notes
-    -----
-    Behind Overlap, the next pipelines take the corrected frames. Behind Mosaic, they take its fiducial frame,
-    outlier masks and tiles, and APEX leaves out the modules that would make a mosaic of its own. Behind APEX,
-    APEX QA takes its extraction table. Tiles stay if APEX follows. The namelists left in `OUTPUT_DIR` hold
-    the values so set, and rerun alone. Uncertainties computed, frames chosen and hits found by one pipeline hold
-    for those behind it.
-    """
-    if not command.namelists:
-        raise InputError("flow: no namelist is given")
-    steps = _check_flow(command)
-    links: dict[str, dict[str, str]] = {name: {} for name in sheets.PIPELINES}
-    if {"apex", "apex_user_list"} & {pipeline for _, pipeline in steps}:
-        links["mosaic"]["keep_coadded_tiles"] = "1"  # APEX works on them
-    reports: list[str] = []
-    first = _first_step(command, [pipeline for _, pipeline in steps])
-    for number, (path, pipeline) in enumerate(steps[: first + 1] if command.alone else steps):
-        known = Command([path], {**command.overrides, **links[pipeline]}, command.mosaic_namelist)
-        if number == first:
-            known.start, known.alone = command.start, command.alone
-        if number >= first:
-            log.say(f"== {pipeline}: {path}")
-            if not drive(pipeline, pipeline_tasks(pipeline), known, reports):
-                break
-        for later, found in _links(pipeline, path, known.overrides).items():
-            links[later].update(found)
-    _report(reports)
-
-
-def _first_step(command: Command, pipelines: list[str]) -> int:
-    """Tell with which pipeline a flow begins: the one that has the module of ``--from`` or ``--only``."""
-    if not command.start:
-        return 0
-    home, _, name = command.start.rpartition(".")
-    for number, pipeline in enumerate(pipelines):
-        if home in ("", pipeline) and name in pipeline_tasks(pipeline):
-            return number
-    known = [task for pipeline in pipelines for task in pipeline_tasks(pipeline)]
-    raise InputError(f"{command.start}: no module of {', '.join(pipelines)}{suggestion(name, known)}")
-
-
-def _check_flow(command: Command) -> list[tuple[str, str]]:
-    """Find the problems of all namelists before the first pipeline starts."""
-    found: list[Settings] = []
-    handed: dict[str, dict[str, str]] = {name: {} for name in sheets.PIPELINES}
-    problems = [
-        text for path in command.namelists for text in problems_of(_open, path, command, handed, found)
-    ]
-    steps = [(Run(settings, Pool(1)), _wanted(settings)) for settings in found]
-    if command.start and not problems:  # what comes before is taken as it is
-        first = _first_step(command, [settings.pipeline for settings in found])
-        run, wanted = steps[first]
-        steps = [(run, command.part(run.pipeline, wanted)), *(() if command.alone else steps[first + 1 :])]
-    for run, wanted in steps:
-        run.promised = set(handed[run.pipeline].values())
-        problems += _problems(run, wanted, run is steps[0][0])
-    _warn([run for run, _ in steps])
-    if problems:
-        raise InputErrors(problems)
-    return list(zip(command.namelists, (settings.pipeline for settings in found), strict=True))
-
-
-def _open(path: str, command: Command, handed: dict[str, dict[str, str]], found: list[Settings]) -> None:
-    """Read a namelist, with the one image and the table that pipelines before it will have made."""
-    pipeline = open_settings(path, command.overrides).pipeline
-    overrides = {**command.overrides, **handed[pipeline]}
-    found.append(open_settings(path, overrides))
-    for later, keys in _links(pipeline, path, overrides).items():
-        handed[later].update({key: value for key, value in keys.items() if key in _HANDED})
-
-
-_HANDED = (
-    "INPUT_FILE_NAME",
-    "SIGMA_FILE_NAME",
-    "COVERAGE_MAP",
-    "MOSAIC_FILE_NAME",
-    "EXTRACTION_TABLE",
-    "POINT_SOURCE_LIST",
-)
-
-
-def _wanted(settings: Settings) -> list[str]:
-    return [task for task in pipeline_tasks(settings.pipeline) if settings.triggered(task)]
-
-
-def _links(pipeline: str, path: str, overrides: dict[str, str]) -> dict[str, dict[str, str]]:
-    """Give what the pipelines behind this one are told."""
-    run = Run(open_settings(path, overrides, pipeline))
-    shared = stages.links(run)
-    found = _own_links(run)
-    return {later: {**shared, **found.get(later, {})} for later in _LATER[pipeline]}
-
-
-_LATER = {name: sheets.PIPELINES[number + 1 :] for number, name in enumerate(sheets.PIPELINES)}
-
-
-def _own_links(run: Run) -> dict[str, dict[str, str]]:
-    """Give what the pipelines behind this one are told of its main products."""
-    pipeline = run.pipeline
-    if pipeline in ("flatfield", "hdr_mask", "pointingrefine"):
-        return dict.fromkeys(_LATER[pipeline], _prepared(run))
-    if pipeline == "overlap" and run.globals.apply_overlap_correction:
-        images = {"IMAGE_STACK_FILE_NAME": run.path("corrected_list")}
-        return dict.fromkeys(("mosaic", "apex", "apex_user_list", "apex_qa", "prf_estimate"), images)
-    if pipeline == "mosaic":
-        shared = {"FIF_FILE_NAME": run.path("mosaic_fif")}
-        if run.settings.triggered("mosaic_rmask"):
-            shared["RMASK_LIST"] = run.path("rmask_list")
-        places = {"COADDER_DIR": run.globals.COADDER_DIR, "COMBINER_DIR": run.globals.COMBINER_DIR}
-        multi = {**shared, **places, **dict.fromkeys(_MOSAICKING, "0")}
-        one = dict.fromkeys(sheets.SINGLE, _mosaic_as_image(run))
-        return {"apex": multi, "apex_user_list": multi, "apex_qa": shared, "prf_estimate": shared, **one}
-    if pipeline in ("apex", "apex_user_list", *sheets.SINGLE):
-        made = run.path("extract") if run.settings.triggered("select") else run.path("extract_raw")
-        image = {"MOSAIC_FILE_NAME": run.globals.INPUT_FILE_NAME} if run.single else {}
-        stars = {"prf_estimate": {"POINT_SOURCE_LIST": made}}
-        return {"apex_qa": {"EXTRACTION_TABLE": made, **image}, **stars}
-    return {}
-
-
-def _prepared(run: Run) -> dict[str, str]:
-    """Give the frames, uncertainties and masks that the pipelines before Overlap have made."""
-    p, made = run.globals, {}
-    if run.pipeline == "flatfield" and run.settings.triggered("apply_flatfield"):
-        made = {"IMAGE_STACK_FILE_NAME": "flattened_list", "SIGMALIST_FILE_NAME": "flattened_unc_list"}
-    if run.pipeline == "hdr_mask":
-        made = {"DCE_STATUS_MASK_LIST": "hdr_dmask_list"}
-        if run.params_of("hdr_mask").Replace_Saturated:
-            made |= {
-                "IMAGE_STACK_FILE_NAME": "hdr_replaced_list",
-                "SIGMALIST_FILE_NAME": "hdr_replaced_unc_list",
-            }
-    found = {key: run.path(product) for key, product in made.items() if getattr(p, key)}
-    if run.pipeline == "pointingrefine":
-        found["USE_REFINED_POINTING"] = "1"
-        if not run.params_of("pointingrefine").Update_Headers:
-            found["IMAGE_STACK_FILE_NAME"] = run.path("refined_list")
-    return found
-
-
-def _mosaic_as_image(run: Run) -> dict[str, str]:
-    """Give the mosaic, its uncertainty and its coverage as the one image of a single-frame run."""
-    products = {"INPUT_FILE_NAME": "mosaic", "COVERAGE_MAP": "mosaic_cov"}
-    if run.globals.create_unc_mosaic and run.has_uncertainties:
-        products["SIGMA_FILE_NAME"] = "mosaic_unc"
-    return {key: run.path(product) for key, product in products.items()}
-
-
-# Modules that APEX leaves out when Mosaic ran before it.
-_MOSAICKING = ("run_fiducial_image_frame", "run_mosaic_interp", "run_mosaic_coadder", "run_mosaic_combiner")

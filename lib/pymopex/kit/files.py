@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
+import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import astuple, is_dataclass
 from functools import lru_cache, wraps
 from importlib import resources
 from typing import Any, TypeVar
 
-from pymopex.kit.errors import InputError
+from pymopex.kit.errors import InputError, TaskFailed
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -50,20 +53,113 @@ def _stamps(argument: Any) -> Any:
 
 @contextmanager
 def whole(path: str) -> Iterator[str]:
-    """Give a temporary name in the folder of `path`; on leaving without a failure it becomes `path`."""
+    """Give a temporary name in the folder of `path`; on leaving without a failure it becomes `path`.
+
+    Raises
+    ------
+    InputError
+        If a file is in the way of the folder.
+    TaskFailed
+        If the file cannot be written: no space, no permission, a disk that fails.
+    """
     folder, name = os.path.split(path)
     try:
         os.makedirs(folder or ".", exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise InputError(f"{folder}: cannot be a folder: a file is in the way") from None
-    temporary = os.path.join(folder, f".{os.getpid()}.{name}")
+    except OSError as problem:
+        raise TaskFailed(f"{path}: cannot be written: {reason_of(problem) or problem}") from None
+    temporary = os.path.join(folder, unfinished_prefix() + name)
     try:
         yield temporary
         os.replace(temporary, path)
-    except BaseException:
-        if os.path.exists(temporary):
+    except BaseException as problem:
+        with suppress(OSError):
             os.unlink(temporary)
+        reason = _not_written(problem, {temporary, path, folder})
+        if reason:
+            raise TaskFailed(f"{path}: cannot be written: {reason}") from None
         raise
+
+
+def unfinished_prefix() -> str:
+    """Give how the names of temporary files and folders begin: with the machine and the process that writes."""
+    host = re.sub(r"[^\w.]", "", os.uname().nodename)[:40]
+    return f".pymopex-{host}-{os.getpid()}-"
+
+
+def writer_of(name: str) -> int:
+    """Give the process of this machine that made a temporary file or folder; 0 for any other name."""
+    machine, number = re.escape(unfinished_prefix()).rsplit(str(os.getpid()), 1)[0], r"(\d+)-.*"
+    found = re.fullmatch(machine + number, name)
+    return int(found[1]) if found else 0
+
+
+_OF_THE_DISK = {
+    errno.ENOSPC: "no space left on the disk",
+    errno.EDQUOT: "the quota of the disk is used up",
+    errno.EFBIG: "files may not be that large here (ulimit -f)",
+    errno.EROFS: "the file system is read-only",
+    errno.EIO: "the disk fails",
+}
+_OF_THE_PLACE = {
+    errno.EACCES: "no permission",
+    errno.EPERM: "no permission",
+    errno.EMFILE: "too many open files (ulimit -n)",
+    errno.ENFILE: "too many open files on this machine",
+}
+
+
+def reason_of(problem: BaseException) -> str:
+    """Say in words why the system refused to work with a file; empty for what is no such refusal."""
+    number = problem.errno if isinstance(problem, OSError) else None
+    return {**_OF_THE_DISK, **_OF_THE_PLACE}.get(number or 0, "")
+
+
+def _not_written(problem: BaseException, paths: set[str]) -> str:
+    """Say why a file could not be written, if that is what failed; libraries hide the first cause behind others."""
+    cause: BaseException | None = problem
+    while cause is not None:
+        number = cause.errno if isinstance(cause, OSError) else 0
+        if number in _OF_THE_DISK or (number in _OF_THE_PLACE and getattr(cause, "filename", "") in paths):
+            return reason_of(cause)
+        if isinstance(cause, OSError) and number is None and " written" in str(cause):  # tofile of numpy
+            return _OF_THE_DISK[errno.ENOSPC]
+        if type(cause).__name__ == "HDF5ExtError":
+            return "HDF5 fails, perhaps for lack of space on the disk"
+        cause = cause.__cause__ or cause.__context__
+    return ""
+
+
+def read_bytes(path: str) -> bytes:
+    """Read a small file that the user names.
+
+    Raises
+    ------
+    InputError
+        If it is missing or no regular file: a pipe would be waited for, a device may have no end.
+    """
+    try:
+        kind = stat.S_IFMT(os.stat(path).st_mode)
+        if kind not in (stat.S_IFREG, stat.S_IFDIR):
+            raise InputError(
+                f"{path}: is {_KINDS.get(kind, 'no file')}; a file that can be read again is needed"
+            )
+        with open(path, "rb") as file:
+            return file.read()
+    except (OSError, ValueError) as problem:
+        reason = (
+            "no such file" if isinstance(problem, FileNotFoundError) else getattr(problem, "strerror", None)
+        )
+        raise InputError(f"{path}: {reason or problem}") from None
+
+
+_KINDS = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
 
 
 def write_text(path: str, text: str) -> None:

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pymopex.kit import log
-from pymopex.kit.errors import EXIT_INTERRUPTED, TaskFailed
+from pymopex.kit import log, signals
+from pymopex.kit.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, TaskFailed
 
 if TYPE_CHECKING:
     from concurrent.futures import ProcessPoolExecutor
@@ -65,7 +69,7 @@ class Pool:
             results = self._start().map(partial(_work, job), arguments, chunksize=chunk)
             return list(log.progress(results, len(arguments), what))
         except BrokenProcessPool:
-            self.close()
+            self.stop()  # others may hang, as where a library gets no memory when it is loaded
             raise TaskFailed(
                 f"a process was killed while it worked on {what}, perhaps for lack of memory"
             ) from None
@@ -76,6 +80,23 @@ class Pool:
             self._executor.shutdown(cancel_futures=True)
             self._executor = None
 
+    def stop(self) -> None:
+        """End the processes at once: jobs at work remove what they have half written, and no other is begun."""
+        executor, self._executor = self._executor, None
+        if executor is None:
+            return
+        processes = list((getattr(executor, "_processes", None) or {}).values())
+        for process in processes:
+            with suppress(OSError):
+                os.kill(process.pid, signal.SIGINT)
+        executor.shutdown(wait=False, cancel_futures=True)
+        until = time.monotonic() + _GRACE
+        for process in processes:
+            process.join(max(0.0, until - time.monotonic()))
+            if process.is_alive():
+                threading.excepthook = lambda _: None  # of the thread that misses them
+                process.kill()
+
     def _start(self) -> ProcessPoolExecutor:
         if self._executor is None:
             import multiprocessing
@@ -83,29 +104,67 @@ class Pool:
 
             methods = multiprocessing.get_all_start_methods()
             context = multiprocessing.get_context("fork" if "fork" in methods else "spawn")
-            self._executor = ProcessPoolExecutor(self.count, mp_context=context, initializer=_listen)
+            self._executor = ProcessPoolExecutor(
+                self.count, mp_context=context, initializer=_listen, initargs=(os.getpid(),)
+            )
         return self._executor
+
+
+_GRACE = 5.0  # s, for jobs to end when they are told to
 
 
 class _Worker:
     """State of a process of the pool.
 
     An interrupt ends the job at work by an exception, so that its half-written file is removed; an idle process must
-    live on until the pool is closed, or the others are killed.
+    live on until the pool is closed, or the others are killed. SIGTERM ends the process, behind the same clean end
+    of its job.
     """
 
     busy = False
     interrupted = False
+    terminated = False
 
 
-def _listen() -> None:
-    signal.signal(signal.SIGINT, _interrupt)
+def _listen(parent: int) -> None:
+    signal.signal(signal.SIGINT, signals.outside_compilers(_interrupt))
+    signal.signal(signal.SIGTERM, signals.outside_compilers(_terminate))
+    _end_with(parent)
 
 
-def _interrupt(*_: object) -> None:
+def _interrupt(_: int) -> None:
     _Worker.interrupted = True
     if _Worker.busy:
         raise SystemExit(EXIT_INTERRUPTED)
+
+
+def _terminate(_: int) -> None:
+    _Worker.interrupted = _Worker.terminated = True
+    if not _Worker.busy:
+        os._exit(EXIT_TERMINATED)
+    raise SystemExit(EXIT_TERMINATED)
+
+
+def _end_with(parent: int) -> None:
+    """See to it that this process ends when its parent is killed: it would wait for work for ever."""
+    if sys.platform == "linux":
+        import ctypes
+
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(EXIT_TERMINATED)
+        return
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(EXIT_TERMINATED)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+_PR_SET_PDEATHSIG = 1
 
 
 def _work(job: Callable[[Any], Any], argument: Any) -> Any:
@@ -116,3 +175,5 @@ def _work(job: Callable[[Any], Any], argument: Any) -> Any:
         return job(argument)
     finally:
         _Worker.busy = False
+        if _Worker.terminated:
+            os._exit(EXIT_TERMINATED)

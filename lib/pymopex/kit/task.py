@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pymopex.kit import compiled, log, provenance, sheets
-from pymopex.kit.errors import InputError
+from pymopex.kit.errors import InputError, TaskFailed
 from pymopex.kit.files import calibration_file
 from pymopex.kit.images import FatalBits, FrameFiles, Stamp
 from pymopex.kit.parallel import Pool, make_pool
@@ -194,12 +194,14 @@ class Run:
     def fiducial_target(self) -> str:
         """Tell where Fiducial Image Frame writes its table.
 
-        That is FIF_FILE_NAME, but for a table there that a user made or edited: then the one of the output directory.
+        That is FIF_FILE_NAME, but for a table there that a user made or edited, or a place outside of the output
+        directory that the namelist names: then the one of the output directory.
         """
+        from pymopex.kit.confining import fiducial_leads_out
         from pymopex.kit.fif import is_own
 
         given = self.globals.FIF_FILE_NAME
-        return given if given and is_own(given) else self.path("fif")
+        return given if given and is_own(given) and not fiducial_leads_out(self) else self.path("fif")
 
     def calibration(self, key: str) -> str:
         """Find the calibration file that a key names."""
@@ -241,7 +243,7 @@ class Run:
             except InputError:
                 raise
             except BaseException as problem:
-                with suppress(OSError):  # the disk may be what failed
+                with suppress(OSError, TaskFailed):  # the disk may be what failed
                     reason = str(problem) or type(problem).__name__
                     self._record(task, time.monotonic() - started, f"failed: {reason}", lines)
                 raise

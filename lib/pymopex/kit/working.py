@@ -1,0 +1,61 @@
+"""A run at work in its output directory: alone, with enough memory to begin, and with processes that end with it."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pymopex.kit import lock, resume
+from pymopex.kit.errors import TaskFailed
+
+if TYPE_CHECKING:
+    from pymopex.kit.task import Run
+
+
+@contextmanager
+def at_work(run: Run, check_first: Callable[[], None], *, make: bool = True) -> Iterator[None]:
+    """Keep other runs out of the output directory while this one is at work, and end its processes in the end.
+
+    Parameters
+    ----------
+    run : Run
+        The namelist at work.
+    check_first : callable
+        Finds the problems of the run; it makes nothing, not even the output directory.
+    make : bool
+        Whether the folder is held where nobody is at work: tools that make something else need not.
+    """
+    output = run.globals.OUTPUT_DIR
+    _check_limits()
+    try:
+        with lock.hold(output, make=False) as left:
+            check_first()
+            with lock.hold(output, make=make) as found:
+                elsewhere = resume.folders_elsewhere(run)
+                if left or found:
+                    lock.remove_unfinished(output, elsewhere)
+                try:
+                    yield
+                except (KeyboardInterrupt, TaskFailed):
+                    run.pool.stop()
+                    lock.remove_unfinished(output, elsewhere)  # of killed workers
+                    raise
+                finally:
+                    run.pool.close()
+    finally:
+        run.pool.close()
+
+
+def _check_limits() -> None:
+    """Refuse a limit of the address space in which libraries hang for ever while they are loaded."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY and limit < _LEAST:
+        raise TaskFailed(
+            f"processes may have no more than {limit >> 20} MB of address space here (ulimit -v): "
+            f"not enough memory; at least {_LEAST >> 20} MB are needed"
+        )
+
+
+_LEAST = 500 << 20  # bytes; with 600 MB a small run begins, and ends with a message
