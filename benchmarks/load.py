@@ -1,8 +1,9 @@
 """Load: 5,000 frames, tables of 500,000 sources, a fiducial frame of 30,000 x 30,000 pixels: seconds and memory.
 
-    python benchmarks/load.py FOLDER [frames] [tables] [fif]
+    python benchmarks/load.py FOLDER [frames] [flows] [tables] [catalogues] [curves] [fif] [KEY=VALUE ...]
 
-Each part runs in a process of its own; prints seconds of processor time and the peak of memory.
+Each part runs in a process of its own; prints seconds of processor time and the peak of memory. Keys go to Mosaic in
+the part ``fif``, which takes 65 GB of disk with all outlier methods; with COADDER_DIR the tiles are elsewhere.
 """
 
 import os
@@ -14,6 +15,15 @@ from pathlib import Path
 import numpy as np
 
 FRAMES, ROWS, SIDE = 5_000, 500_000, 30_000
+EXPOSURES, BLOCK, QUERIES = 5, 400, 1_000  # of the part curves: frames, sources of a job, light curves
+
+
+def new(pipeline: str) -> None:
+    """Put the namelist of a pipeline here, unless it is here."""
+    from pymopex.kit.cli import main
+
+    if not os.path.exists(f"{pipeline}_I1.nl"):
+        assert main(["new", pipeline, "I1"]) == 0
 
 
 def simulated(count: int) -> None:
@@ -22,7 +32,7 @@ def simulated(count: int) -> None:
     from pymopex.kit.cli import main
 
     assert main(["simulate", "OUTPUT_DIR=sim", "Array_Size=32", "N_Frames=4", "Coverage=3", "Seed=1"]) == 0
-    assert main(["new", "mosaic", "I1"]) == 0
+    new("mosaic")
     names = {kind: Path(f"sim/{kind}.txt").read_text().split()[0] for kind in ("images", "sigmas", "masks")}
     side = int(np.ceil(np.sqrt(count)))
     os.makedirs("bcd", exist_ok=True)
@@ -48,6 +58,28 @@ def frames() -> None:
     assert main(["fiducial_image_frame", "mosaic_I1.nl", *LISTS]) == 0
 
 
+def flows() -> None:
+    """Run Overlap and Mosaic on all frames."""
+    from pymopex.kit.cli import main
+
+    new("overlap")
+    words = ("create_report=0", "do_multiprocess=off", "delete_intermediate_files=1")
+    assert main(["flow", "overlap_I1.nl", "mosaic_I1.nl", *LISTS, *words]) == 0
+
+
+def catalogues() -> None:
+    """Select from a table of sources, and write the selected ones in all forms."""
+    from pymopex.kit.cli import main
+
+    if not os.path.exists("out/extract_raw.tbl"):
+        tables()
+        os.makedirs("out", exist_ok=True)
+        os.replace("sources.tbl", "out/extract_raw.tbl")
+    new("apex")
+    words = ("OUTPUT_DIR=out", "select_conditions=SNR > 5", "Catalogue_Formats=fits,ecsv,votable,reg")
+    assert main(["select", "apex_I1.nl", *words]) == 0
+
+
 def tables() -> None:
     """Write, read, select from and write a table of sources."""
     from pymopex import columns
@@ -61,6 +93,54 @@ def tables() -> None:
     assert len(table) == ROWS
     kept = table.column("SNR") > 50
     write_table("kept.tbl", spec, {name: values[kept] for name, values in table.columns.items()})
+
+
+def curves() -> None:
+    """Write ``extract.h5`` of as many sources in five frames, as Source Estimate does; add the selected; query it."""
+    from pymopex import columns
+    from pymopex.kit import light_curves, measurements
+    from pymopex.kit.catalogues import Catalogue, read_light_curve
+    from pymopex.kit.driver import open_settings
+    from pymopex.kit.task import Run
+
+    new("apex")
+    overrides = {"IMAGE_STACK_FILE_NAME": "images.txt", "OUTPUT_DIR": "out", "do_multiprocess": "off"}
+    run = Run(open_settings("apex_I1.nl", overrides))
+    run.task = "sourcestimate"
+    spec, frames = columns.extract_columns(True), len(run.frames())
+    random = np.random.default_rng(1)
+    value, sources = random.uniform(0, 100, ROWS), np.arange(ROWS)
+    kinds = {"int": sources, "double": value, "char": np.full(ROWS, "N")}
+    table = {c.name: kinds[c.type] for c in spec} | {"srcid": 1 + random.permutation(ROWS)}
+    os.makedirs("parts", exist_ok=True)
+    parts = []
+    for first in range(0, ROWS, BLOCK):
+        rows = np.zeros(BLOCK * frames, light_curves.PART)
+        rows["first"], rows["frame"] = (
+            np.repeat(sources[first : first + BLOCK], frames),
+            np.tile(np.arange(frames) + 1, BLOCK),
+        )
+        for name in ("flux", "delta_flux", "chi2", "dx", "dy", "delta_dx", "delta_dy"):
+            rows[name] = random.normal(100, 1, len(rows))
+        parts.append(f"parts/{first:06d}.npy")
+        light_curves.save_rows(parts[-1], [rows])
+    spent("parts")
+    catalogue = Catalogue(spec, table)
+    measurements.write_measurements(run, catalogue, [(source, 0) for source in sources], parts)
+    path = run.path("extract_h5")
+    spent(f"written, {os.path.getsize(path) / 1e6:.0f} MB")
+    kept = table["SNR"] > 50
+    selected = Catalogue(spec, {name: np.asarray(values)[kept] for name, values in table.items()})
+    measurements.add_selected(path, selected)
+    spent(f"{kept.sum()} selected added")
+    for srcid in random.integers(1, ROWS + 1, QUERIES):
+        assert len(read_light_curve(path, srcid)) == frames
+    spent(f"{QUERIES} light curves read")
+
+
+def spent(what: str) -> None:
+    """Print the processor time up to here."""
+    print(f"  {what}: {time.process_time():.1f} s so far", flush=True)
 
 
 def fif() -> None:
@@ -85,10 +165,12 @@ def fif() -> None:
         ctype2="DEC--TAN",
     )
     write_fif("wide.tbl", frame, "load")
-    assert (
-        main(["drive", "mosaic", "-n", "mosaic_I1.nl", *LISTS, "FIF_FILE_NAME=wide.tbl", "create_report=0"])
-        == 0
-    )
+    words = ("FIF_FILE_NAME=wide.tbl", "run_fiducial_image_frame=0", "create_report=0", "do_multiprocess=off")
+    assert main(["drive", "mosaic", "-n", "mosaic_I1.nl", *LISTS, *words, *_keys()]) == 0
+
+
+def _keys() -> list[str]:
+    return [word for word in sys.argv[2:] if "=" in word]
 
 
 def measured(part: str) -> None:
@@ -110,9 +192,10 @@ def measured(part: str) -> None:
 def main() -> None:
     os.makedirs(sys.argv[1], exist_ok=True)
     os.chdir(sys.argv[1])
-    for part in sys.argv[2:] or ("frames", "tables", "fif"):
-        if part != "tables":
-            simulated(FRAMES if part == "frames" else 4)
+    parts = [word for word in sys.argv[2:] if "=" not in word]
+    for part in parts or ("frames", "flows", "tables", "catalogues", "curves", "fif"):
+        if part not in ("tables", "catalogues"):
+            simulated({"fif": 4, "curves": EXPOSURES}.get(part, FRAMES))
         measured(part)
 
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pymopex.kit.errors import InputError, InputErrors
+from pymopex.kit.files import read_bytes
 
 if TYPE_CHECKING:
     from pymopex.fiducial import FiducialFrame
 
-_LINE = re.compile(r"\s*\\?\s*(?:[A-Za-z]+\s+)?([\w-]+)\s*=\s*((?:.*\S)?)\s*$")
+_LINE = re.compile(r"(?:\\\s*)?(?:[A-Za-z]+\s+)?([\w-]+)\s*=(.*)$")
 _NUMBERS = ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CROTA2", "NAXIS1", "NAXIS2", "CDELT1", "CDELT2")
 _WORDS = ("PROJTYPE", "CTYPE1", "CTYPE2")
 _SEAL = ", checksum "
@@ -122,6 +123,8 @@ def read_fif(path: str) -> FiducialFrame:
         found.check(key, 1 <= numbers[key] <= _HUGE and numbers[key] % 1 == 0, "not a positive whole number")
     for key in ("CDELT1", "CDELT2"):
         found.check(key, numbers[key] != 0, "a pixel size of zero")
+        found.check(key, abs(numbers[key]) <= 10, "a pixel size above 10 degrees")
+    found.check("CRVAL1", abs(numbers["CRVAL1"]) <= 360, "not between -360 and 360 degrees")
     found.check("CRVAL2", abs(numbers["CRVAL2"]) <= 90, "not between -90 and 90 degrees")
     projection, ctype1, ctype2 = found.projection()
     if found.problems:
@@ -137,14 +140,7 @@ def read_fif(path: str) -> FiducialFrame:
 
 
 def _lines(path: str) -> list[str]:
-    try:
-        with open(path, "rb") as file:
-            content = file.read()
-    except (OSError, ValueError) as problem:
-        reason = (
-            "no such file" if isinstance(problem, FileNotFoundError) else getattr(problem, "strerror", None)
-        )
-        raise InputError(f"{path}: {reason or problem}") from None
+    content = read_bytes(path)
     if b"\0" in content or content.startswith(b"SIMPLE  ="):
         raise InputError(f"{path}: is no text; a table of the fiducial image frame is needed")
     text = content.decode("utf-8-sig", "replace")
@@ -161,7 +157,7 @@ class _Found:
 
     def take(self, number: int, line: str) -> None:
         """Take the key of a line, if it holds one that counts."""
-        match = _LINE.match(line)
+        match = _LINE.match(line.strip())
         if match is None:
             return
         key = match[1].upper()
@@ -192,7 +188,7 @@ class _Found:
         if right or key not in self.values:
             return
         text, number = self.values[key]
-        line = f"{self.path}:{number}: {key} = {text}: "
+        line = f"{self.path}:{number}: {key} = {text if len(text) < 80 else text[:77] + '...'}: "
         if not any(problem.startswith(line) for problem in self.problems):
             self.problems.append(line + reason)
 
@@ -203,10 +199,19 @@ class _Found:
         if not code:
             self.problems.append(f"{self.path}: PROJTYPE is missing, and so are CTYPE1 and CTYPE2")
             return "", "", ""
+        if not re.fullmatch("[A-Z]{3}", code):
+            given = next(key for key in _WORDS if self.values.get(key, ("", 0))[0])
+            self.check(
+                given,
+                False,
+                "not a projection, such as TAN" if projection else "not a type, such as RA---TAN",
+            )
+            return "", "", ""
         axes = _axes(types)
         for i, axis in enumerate(axes):
             types[i] = types[i] or f"{axis:-<4}-{code}"
-            self.check(f"CTYPE{i + 1}", types[i].rpartition("-")[2] == code, f"not of the projection {code}")
+            known = re.fullmatch(rf"[A-Z]{{2,4}}-{{1,3}}{re.escape(code)}", types[i])
+            self.check(f"CTYPE{i + 1}", known is not None, f"not of the projection {code}")
         return code, types[0], types[1]
 
 

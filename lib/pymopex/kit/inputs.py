@@ -1,19 +1,16 @@
-"""The frames of a run, from the lists of the namelist, and every problem they have, found before work starts."""
+"""The frames of a run, from the lists of the namelist."""
 
 from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pymopex.kit import sheets
 from pymopex.kit.errors import InputError, InputErrors
-from pymopex.kit.images import FatalBits, FrameFiles
+from pymopex.kit.images import FrameFiles
 
 if TYPE_CHECKING:
-    from pymopex.kit.frame_wcs import Place
     from pymopex.kit.parameters import Params
-    from pymopex.kit.task import Run
 
 _LISTS = {
     "IMAGE_STACK_FILE_NAME": "image",
@@ -22,8 +19,14 @@ _LISTS = {
     "RMASK_LIST": "rmask",
 }
 
-_ROWS = 32
-_FARTHEST = 30.0  # degrees from the middle of the frames: a plane mosaic beyond is all distortion
+_WHAT = {
+    "image": "frame",
+    "sigma": "uncertainty image",
+    "dmask": "status mask",
+    "rmask": "outlier mask",
+    "pmask": "permanent mask",
+}
+_APART = [("sigma", "image"), ("dmask", "image"), ("rmask", "image"), ("dmask", "sigma"), ("rmask", "sigma")]
 
 
 def frame_files(keys: Params, *, skip: dict[str, str] | None = None) -> tuple[FrameFiles, ...]:
@@ -84,9 +87,12 @@ def one_frame(keys: Params, *, either: bool = False) -> tuple[FrameFiles, ...]:
     if either:
         names = {key: name or _only(keys, _OF_ONE[key]) for key, name in names.items()}
     sigma = names["SIGMA_FILE_NAME"] if keys.have_uncertainties else ""
-    return (
-        FrameFiles(0, keys.INPUT_FILE_NAME, sigma, names["DCE_STATUS_MASK"], names["RMASK_FILE_NAME"], pmask),
-    )
+    image, dmask, rmask = keys.INPUT_FILE_NAME, names["DCE_STATUS_MASK"], names["RMASK_FILE_NAME"]
+    files = FrameFiles(0, image, sigma, dmask, rmask, pmask)
+    problems = _its_own_companion(files, _identity(image))
+    if problems:
+        raise InputErrors(problems)
+    return (files,)
 
 
 _OF_ONE = {
@@ -135,6 +141,14 @@ def _read_lists(keys: Params, problems: list[str]) -> dict[str, list[str]]:
     elif "image" in lists and not count:
         problems.append(f"{images}: the list of frames is empty")
     for key, role in _LISTS.items():
+        same = [
+            _WHAT[other] for one, other in _APART if one == role and lists.get(one) == lists.get(other) != []
+        ]
+        if count and role in lists and same:
+            problems.append(
+                f"{keys.origin(key)}: {key} = {getattr(keys, key)}: lists the {same[0]}s; "
+                f"the list of the {_WHAT[role]}s is needed"
+            )
         if count and role in lists and len(lists[role]) != count:
             problems.append(
                 f"{getattr(keys, key)}: has {len(lists[role])} entries; "
@@ -158,19 +172,21 @@ def _permanent_mask(keys: Params, problems: list[str]) -> str:
 
 def _check_names(frames: tuple[FrameFiles, ...]) -> None:
     """Refuse frames that are listed twice, names that no table can hold, and companions of other frames."""
-    seen: dict[str, str] = {}
+    seen: dict[Any, str] = {}
     problems = []
     for files in frames:
-        before = seen.get(files.base) or seen.get(os.path.realpath(files.image))
+        own = _identity(files.image)
+        before = seen.get(files.base) or seen.get(own)
         if before == files.image:
             problems.append(f"{files.image}: is in the list of frames more than once")
-        elif before is not None and os.path.realpath(before) == os.path.realpath(files.image):
+        elif before is not None and _identity(before) == own:
             problems.append(f"{files.image}: is the same file as {before}")
         elif before is not None:
             problems.append(
                 f"{files.image}: has the same file name as {before}; products are named after frames"
             )
-        seen[files.base] = seen[os.path.realpath(files.image)] = files.image
+        seen[files.base] = seen[own] = files.image
+        problems += _its_own_companion(files, own)
         try:
             files.image.encode()
         except UnicodeEncodeError:
@@ -179,6 +195,30 @@ def _check_names(frames: tuple[FrameFiles, ...]) -> None:
     problems = problems or _strangers(frames)
     if problems:
         raise InputErrors(problems)
+
+
+def _identity(path: str) -> Any:
+    """Give what tells a file from others, by whatever name it goes."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return "", path
+    return found.st_dev, found.st_ino
+
+
+def _its_own_companion(files: FrameFiles, own: Any) -> list[str]:
+    """Name the companions of a frame that are its image, or its uncertainty in place of a mask."""
+    problems = []
+    sigma = _identity(files.sigma) if files.sigma else None
+    for role in ("sigma", "dmask", "rmask", "pmask"):
+        path = getattr(files, role)
+        found = sigma if role == "sigma" else _identity(path) if path else None
+        taken = {own: "image", **({} if role == "sigma" else {sigma: "sigma"})}.get(found) if path else None
+        if taken == "image":
+            problems.append(f"{path}: is the frame {files.image} itself, listed as its {_WHAT[role]}")
+        elif taken:
+            problems.append(f"{path}: is the uncertainty image of {files.image}, listed as its {_WHAT[role]}")
+    return problems
 
 
 def _strangers(frames: tuple[FrameFiles, ...]) -> list[str]:
@@ -211,168 +251,3 @@ def _strangers(frames: tuple[FrameFiles, ...]) -> list[str]:
 def _numbers(path: str) -> tuple[str, ...]:
     """Give the numbers in a file name, which tell archive frames apart."""
     return tuple(re.findall(r"\d+", os.path.basename(path)))
-
-
-def check_frames(run: Run) -> None:
-    """Check every frame and its companions by their headers, and that the frames hold data.
-
-    With ``Skip_Bad_Frames`` the frames that have problems are left out and named.
-
-    Raises
-    ------
-    InputErrors
-        With all problems of all frames.
-    """
-    keys = run.globals
-    problems = list(_missing_patterns(keys, run.single, run.pipeline in sheets.EITHER))
-    frames = run.frames()
-    jobs = [(files, keys.USE_REFINED_POINTING, run.bits) for files in frames]
-    found, places = zip(*run.map(_frame_problems, jobs, "headers"), strict=True)
-    far = _far_away(frames, places) if _makes_fiducial(run) else {}
-    for files, troubles in zip(frames, found, strict=True):
-        troubles = troubles or far.get(files.image, [])
-        if troubles and keys.Skip_Bad_Frames:
-            run.skipped[files.image] = troubles[0]
-            run.note(f"left out: {troubles[0]}")
-        else:
-            problems += troubles
-    if len(run.skipped) == len(frames):
-        name, what = (
-            (keys.INPUT_FILE_NAME, "the image cannot be used")
-            if run.single
-            else (keys.IMAGE_STACK_FILE_NAME, "no frame of the list can be used")
-        )
-        problems.append(f"{name}: {what}")
-    if problems:
-        raise InputErrors(problems)
-    run._frames = None
-
-
-def _missing_patterns(keys: Params, single: bool, either: bool):
-    from pymopex.masks import recommended_pattern
-
-    dmasks = ["DCE_STATUS_MASK" if single else "DCE_STATUS_MASK_LIST"]
-    if single and either:
-        dmasks.append("DCE_STATUS_MASK_LIST")
-    for list_key, bits_key, kind in (
-        *((key, "DCE_Status_Mask_Fatal_BitPattern", "imask") for key in dmasks),
-        ("PMASK_FILE_NAME", "PMask_Fatal_BitPattern", "pmask"),
-    ):
-        if getattr(keys, list_key) and getattr(keys, bits_key) is None:
-            yield (
-                f"{keys.origin(list_key)}: {list_key} is given without {bits_key}; "
-                f"for IRAC write {bits_key} = {recommended_pattern(kind)}"
-            )
-
-
-def _makes_fiducial(run: Run) -> bool:
-    """Tell whether the frames must fit into one mosaic, whose frame is made from them."""
-    keys = run.globals
-    return not run.single and not keys.FIF_FILE_NAME and run.switched("fiducial_image_frame")
-
-
-def _far_away(frames: tuple[FrameFiles, ...], places: tuple[Place | None, ...]) -> dict[str, list[str]]:
-    """Name the frames that are too far from the middle of all for one mosaic."""
-    import numpy as np
-
-    from pymopex.projection import unit_vectors
-
-    placed = [(files, place) for files, place in zip(frames, places, strict=True) if place is not None]
-    if len(placed) < 2:
-        return {}
-    vectors = unit_vectors(*np.transpose([place for _, place in placed])).T
-    middle = np.median(vectors, axis=0)  # follows the most of them
-    cosine = vectors @ middle / max(float(np.linalg.norm(middle)), 1e-9)
-    angles = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
-    return {
-        files.image: [
-            f"{files.image}: lies {angle:.0f} degrees from the middle of the frames; one mosaic reaches "
-            f"{_FARTHEST:.0f} degrees (a longitude or latitude is wrong, or lists of two fields are joined)"
-        ]
-        for (files, _), angle in zip(placed, angles, strict=True)
-        if angle > _FARTHEST
-    }
-
-
-def _frame_problems(argument: tuple[FrameFiles, bool, FatalBits]) -> tuple[list[str], Place | None]:
-    """Name what is wrong with one frame, and give its place on the sky if it has one."""
-    from pymopex.kit.frame_wcs import wcs_problems
-    from pymopex.kit.images import read_header
-
-    files, refined, bits = argument
-    try:
-        header = read_header(files.image)
-    except InputError as problem:
-        return [str(problem)], None
-    if _is_table(header):
-        return [f"{files.image}: holds a table; a two-dimensional image is needed"], None
-    if header.get("NAXIS") != 2:
-        return [f"{files.image}: has {header.get('NAXIS')} axes; a two-dimensional image is needed"], None
-    shape = header["NAXIS1"], header["NAXIS2"]
-    if min(shape) < 1:
-        return [f"{files.image}: is {shape[0]} x {shape[1]} pixels; an image holds one at least"], None
-    problems, place = wcs_problems(files.image, header, refined)
-    for path in (files.sigma, files.dmask, files.rmask, files.pmask):
-        problems += _companion_problems(path, shape) if path else []
-    if not problems:
-        try:
-            problems += _without_data(files, shape, bits)
-        except InputError as problem:
-            problems.append(str(problem))
-    return problems, place
-
-
-def _is_table(header) -> bool:
-    return header.get("XTENSION", "IMAGE").strip() != "IMAGE" and not header.get("ZIMAGE", False)
-
-
-def _without_data(files: FrameFiles, shape: tuple[int, int], bits: FatalBits) -> list[str]:
-    """Tell why no pixel of a frame can be used; of most frames, the first rows alone are read."""
-    import numpy as np
-
-    from pymopex.kit.images import read_section
-    from pymopex.masks import bad_pixels
-
-    nx, ny = shape
-    masks = [
-        (name, getattr(files, name), getattr(bits, name))
-        for name in ("dmask", "pmask", "rmask")
-        if getattr(files, name) and getattr(bits, name)
-    ]
-    finite = certain = False
-    for y in range(0, ny, _ROWS):
-        rows = slice(y, min(y + _ROWS, ny)), slice(0, nx)
-        good = np.isfinite(read_section(files.image, *rows))
-        finite |= bool(good.any())
-        if files.sigma:
-            sigma = read_section(files.sigma, *rows)
-            good &= np.isfinite(sigma) & (sigma > 0)
-        certain |= bool(good.any())
-        for name, path, pattern in masks:
-            given = {name: read_section(path, *rows), f"{name}_pattern": pattern}
-            good &= ~bad_pixels(good.shape, **given)
-        if good.any():
-            return []
-    if not finite:
-        return [f"{files.image}: holds no finite pixel"]
-    if not certain:
-        return [f"{files.sigma}: no pixel of the frame has a value and an uncertainty above zero"]
-    names = ", ".join(path for _, path, _ in masks)
-    return [f"{files.image}: all its pixels are masked ({names})"]
-
-
-def _companion_problems(path: str, shape: tuple[int, int]) -> list[str]:
-    from pymopex.kit.images import read_header
-
-    if not os.path.exists(path):
-        return [f"{path}: no such file"]
-    try:
-        header = read_header(path)
-    except InputError as problem:
-        return [str(problem)]
-    got = header.get("NAXIS1"), header.get("NAXIS2")
-    if header.get("NAXIS") != 2:
-        return [f"{path}: has {header.get('NAXIS')} axes; a two-dimensional image is needed"]
-    if got != shape:
-        return [f"{path}: is {got[0]} x {got[1]} pixels; the frame is {shape[0]} x {shape[1]}"]
-    return []

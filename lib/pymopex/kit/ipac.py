@@ -11,6 +11,7 @@ import numpy as np
 
 from pymopex.columns import Column
 from pymopex.kit.errors import InputError, suggestion
+from pymopex.kit.files import read_bytes
 from pymopex.kit.ipac_rows import CHUNK, Layout, chunks, found_kinds
 
 NULL = "null"
@@ -128,14 +129,7 @@ def read_table(path: str) -> Table:
 
 
 def _lines(path: str) -> list[str]:
-    try:
-        with open(path, "rb") as file:
-            content = file.read()
-    except (OSError, ValueError) as problem:
-        reason = (
-            "no such file" if isinstance(problem, FileNotFoundError) else getattr(problem, "strerror", None)
-        )
-        raise InputError(f"{path}: {reason or problem}") from None
+    content = read_bytes(path)
     if b"\0" in content or content.startswith(b"SIMPLE  ="):
         raise InputError(f"{path}: is no text, so no IPAC table")
     try:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pymopex.kit.errors import InputError
-from pymopex.kit.files import whole
+from pymopex.kit.files import read_bytes, whole
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
@@ -55,14 +55,7 @@ def read_list(path: str) -> list[Entry]:
 
 
 def _lines(path: str) -> list[str]:
-    try:
-        with open(path, "rb") as file:
-            content = file.read()
-    except (OSError, ValueError) as problem:
-        reason = (
-            "no such file" if isinstance(problem, FileNotFoundError) else getattr(problem, "strerror", None)
-        )
-        raise InputError(f"{path}: {reason or problem}") from None
+    content = read_bytes(path)
     if content.startswith(b"SIMPLE  ="):
         raise InputError(f"{path}:1: is a FITS file; a list of paths, one a line, is needed")
     text = os.fsdecode(content.removeprefix(b"\xef\xbb\xbf"))

@@ -19,7 +19,7 @@ COLUMNS = (
     Column("PRFPos1", "int", "pixel", "d", "lower left corner of the region along x, from 1"),
     Column("PRFPos2", "int", "pixel", "d", "lower left corner of the region along y, from 1"),
 )
-_FILE = re.compile(r"prf_?file_?name_?(\d+)", re.IGNORECASE)
+_FILE = re.compile(r"prf_?file_?name_?(\d{1,6})", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -142,6 +142,6 @@ def _size(found: Table) -> tuple[int, int]:
         if _FILE.fullmatch(key):
             break
         last = (value.split() or [""])[-1]
-        if last.isdecimal():
+        if last.isdecimal() and len(last) <= 6:
             before.append(int(last))
     return (before[-2], before[-1]) if len(before) > 1 else (0, 0)

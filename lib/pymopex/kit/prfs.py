@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pymopex.kit.errors import InputError
+from pymopex.kit import sheets
+from pymopex.kit.errors import InputError, InputErrors
 from pymopex.kit.files import calibration_file, remembered, whole
 from pymopex.kit.images import read_header, read_image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import numpy as np
+    from astropy.io import fits
 
     from pymopex.kit.task import Run
     from pymopex.prf import PRF, PRFGrid, PRFMap, PRFTable
@@ -25,11 +27,55 @@ def check_prfs(run: Run) -> list[str]:
         return [f"{run.settings.namelist.path}: no PRF is given: PRFMAP_FILE_NAME (-m) or PRF_file_name (-p)"]
     try:
         files, regions = _sources(run)
-        if _bilinear(run):
+        problems = _of_all(files, lambda path: _unusable(run, path))
+        if _bilinear(run) and not problems:
             _check_grid(run, *_places(files, regions))
     except InputError as problem:
         return [str(problem)]
-    return []
+    return problems
+
+
+def _of_all(files: list[str], check: Callable[[str], list[str]]) -> list[str]:
+    """Give what is wrong with files; what is wrong with several alike is said once, with their number."""
+    found: dict[str, list[str]] = {}
+    for path in dict.fromkeys(files):
+        for text in check(path):
+            found.setdefault(text.removeprefix(path), []).append(path)
+    return [
+        f"{paths[0]}{f' and {len(paths) - 1} more of the map' if len(paths) > 1 else ''}{reason}"
+        for reason, paths in found.items()
+    ]
+
+
+def _unusable(run: Run, path: str) -> list[str]:
+    """Tell by its header why a PRF cannot be used."""
+    try:
+        header = read_header(path)
+    except InputError as problem:
+        return [str(problem)]
+    nx, ny = header.get("NAXIS1", 0), header.get("NAXIS2", 0)
+    if header.get("NAXIS") != 2:
+        return [f"{path}: has {header.get('NAXIS')} axes; the samples of a PRF are an image"]
+    if nx % 2 == 0 or ny % 2 == 0:
+        return [
+            f"{path}: is {nx} x {ny} samples; a PRF has odd axes and the source in the middle (make_prf makes it so)"
+        ]
+    return problems_of_sampling(run, path, header)
+
+
+def problems_of_sampling(run: Run, path: str, header: fits.Header) -> list[str]:
+    """Tell where the samples per pixel of the task at work are not those that the header of a PRF tells, if it does."""
+    problems = []
+    for axis in "XY":
+        said, key = header.get(f"PRF{axis}RSMP", header.get(f"PRFSAMP{axis}")), f"PRF_Resample{axis}_Factor"
+        given = getattr(run.params, key)
+        if isinstance(said, (int, float)) and said != given:
+            block, origin = sheets.sheet(run.task).block, run.params.origin(key)
+            problems.append(
+                f"{path}: its header says {said:g} samples per pixel along {axis.lower()}; "
+                f"{block}.{key} = {given} ({origin})"
+            )
+    return problems
 
 
 def _bilinear(run: Run) -> bool:
@@ -142,12 +188,9 @@ def _normalised(run: Run, files: list[str]) -> Iterator[PRF]:
     p = run.params
     for path in files:
         samples, header = read_image(path, dtype=np.float64)
-        said = header.get("PRFXRSMP", header.get("PRFSAMPX"))
-        if said is not None and int(said) != p.PRF_ResampleX_Factor:
-            raise InputError(
-                f"{path}: its header says {said} samples per pixel; "
-                f"PRF_ResampleX_Factor = {p.PRF_ResampleX_Factor} ({p.origin('PRF_ResampleX_Factor')})"
-            )
+        problems = problems_of_sampling(run, path, header)
+        if problems:
+            raise InputErrors(problems)
         try:
             yield PRF(samples, p.PRF_ResampleX_Factor, p.PRF_ResampleY_Factor).normalised(
                 p.Normalization_Radius
