@@ -1,12 +1,13 @@
 """How near the fit comes to the limit that the photons set: simulated stars through the whole flow.
 
     python benchmarks/photometry.py OUT [--channel I1|I2|I3|I4|M1] [--mode isolated|crowded] [--frames 60] [--seed 1]
-                                        [--hits 3] [--linear] [KEY=VALUE ...]
+                                        [--hits 3] [--density 1/deg2] [--linear] [KEY=VALUE ...]
 
 Simulates frames with cosmic rays, noise and offsets (``mopex simulate``), runs ``flow.sh`` from Overlap to APEX with
 the templates as they are, and compares with the truth (``mopex compare``). In the mode ``isolated`` no two stars are
 nearer than twice the side of the fit box, and their fluxes are spread evenly over signal-to-noise ratios of about 5 to
-1000; ``crowded`` is the default sky of the camera. KEY=VALUE goes to the flow; ``--linear`` takes the PRFs in the form
+1000; ``crowded`` is the default sky of the camera, or one with ``--density`` stars a square degree, and prints the
+table of `benchmarks/crowding.py` besides. KEY=VALUE goes to the flow; ``--linear`` takes the PRFs in the form
 that the archive published (linear interpolation between samples of a fifth of a pixel) in place of cubic splines;
 ``--hits 0`` leaves the cosmic rays out, whose faint parts no one can tell from noise and the bound does not know.
 
@@ -17,6 +18,8 @@ import argparse
 import math
 import subprocess
 from pathlib import Path
+
+from crowding import crowding_table
 
 PIXEL = {"I1": 1.221, "I2": 1.213, "I3": 1.222, "I4": 1.22, "M1": 2.55}  # arcsec
 FLUXES = {"I1": (4, 3000), "I2": (5, 4000), "I3": (30, 30000), "I4": (40, 40000), "M1": (300, 250000)}  # uJy
@@ -46,6 +49,8 @@ def simulate(out: Path, given: argparse.Namespace) -> None:
         density = PACKED * 3600**2 / apart**2
         words += [f"Min_Separation={apart:.2f}", f"Star_Density={density:.0f}", "Slope=-1"]
         words += [f"Faintest_Flux={low}", f"Brightest_Flux={high}"]
+    elif given.density is not None:
+        words.append(f"Star_Density={given.density:g}")
     run("mopex", "simulate", "OUTPUT_DIR=data", *words, cwd=out)
 
 
@@ -135,6 +140,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--hits", type=float, default=3.0, help="tracks of cosmic rays per second")
+    parser.add_argument("--density", type=float, help="stars a square degree of the mode crowded")
     parser.add_argument("--linear", action="store_true")
     parser.add_argument("settings", nargs="*", help="KEY=VALUE for the flow")
     given = parser.parse_intermixed_args()
@@ -142,6 +148,8 @@ def main() -> None:
     simulate(given.out, given)
     flow(given.out, given)
     judge(table(given.out))
+    if given.mode == "crowded":
+        crowding_table(given.out, given.channel)
 
 
 if __name__ == "__main__":

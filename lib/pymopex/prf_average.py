@@ -93,6 +93,12 @@ class Estimate:
         Why a stamp is not used; empty for those that are.
     notes : list of str
         What is to be told.
+    level_error : float
+        1-sigma uncertainty of the constant under all samples, in their units; NaN where it is not known.
+    sum_error : float
+        1-sigma uncertainty of the sum over the pixels by the noise of the samples, relative; NaN where it is not known.
+    response : float
+        Relative excess of the sum with the star on the middle of a pixel over that of all places; 0 if not certain.
     """
 
     samples: np.ndarray
@@ -107,6 +113,9 @@ class Estimate:
     n_outliers: np.ndarray
     reason: np.ndarray
     notes: list[str] = field(default_factory=list)
+    level_error: float = np.nan
+    sum_error: float = np.nan
+    response: float = 0.0
 
     @property
     def used(self) -> np.ndarray:

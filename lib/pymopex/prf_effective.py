@@ -13,23 +13,16 @@ seen at several places of its pixel.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from pymopex.prf_average import Estimate, Grid, StampRules, centroid_in, first_reasons, need
 from pymopex.prf_kernels import PAD
 from pymopex.prf_normal import REACH, accumulate, scatter
-from pymopex.prf_spline import (
-    even,
-    quiet_wing,
-    roughness,
-    samples_of,
-    shifted,
-    solve,
-    spline_matrix,
-    wing_level,
-)
+from pymopex.prf_spline import roughness, samples_of, shifted, solve, spline_matrix
 from pymopex.prf_stars import MODEL_ERROR, Stars, on_stamps, refine, residuals_of, seen_once, weights_of
+from pymopex.prf_wing import Response, Wing, even, quiet_wing, wing_of
 from pymopex.stamps import Stamps, box_of
 
 _ALLOWED = (0.5, 0.2, 0.05, 0.02)  # error of the model, round by round, that makes no outlier
@@ -107,7 +100,8 @@ def effective(
     before: list[np.ndarray | None] = [None] * n_zones
     notes: list[str] = []
     for turn in range(how.iterations):
-        found = [_solve(stamps, state, zones == z, grid, how, before[z], rules) for z in range(n_zones)]
+        fits = [_solve(stamps, state, zones == z, grid, how, before[z], rules) for z in range(n_zones)]
+        found = [fit.coefficients for fit in fits]
         change = max(_change(old, new) for old, new in zip(before, found, strict=True))
         before = list(found)
         _centre(found, state, zones, grid, rules)
@@ -152,6 +146,15 @@ def _started(
     return Stars(x, y, flux, level, weight, good, reason), n_nans
 
 
+class _Fit(NamedTuple):
+    """Spline coefficients, how much the pixels tell of each, and what was done to their level and sums."""
+
+    coefficients: np.ndarray
+    density: np.ndarray
+    wing: Wing | None
+    response: Response
+
+
 def _solve(
     stamps: Stamps,
     state: Stars,
@@ -160,8 +163,8 @@ def _solve(
     how: EffectiveRules,
     before: np.ndarray | None,
     rules: StampRules,
-) -> np.ndarray:
-    """Spline coefficients of least squares, shape (ny + 2 PAD, nx + 2 PAD)."""
+) -> _Fit:
+    """Fit spline coefficients, shape (ny + 2 PAD, nx + 2 PAD), by least squares."""
     which = np.flatnonzero(members & (state.reason == ""))
     need(which, state.reason[members])
     shape = grid.ny + 2 * PAD, grid.nx + 2 * PAD
@@ -172,11 +175,12 @@ def _solve(
     normal, right = accumulate(value, weight, *place, grid.factor_x, grid.factor_y, shape)
     matrix = spline_matrix(normal) + how.smoothing * roughness(normal[:, :, REACH, REACH])
     coefficients = solve(matrix, right.ravel(), None if before is None else before.ravel()).reshape(shape)
-    if how.fit_background:
-        coefficients -= wing_level(samples_of(coefficients), grid)
-    if seen_once(stamps) and min(rules.fit_box) > 0:
-        coefficients = even(coefficients, grid)
-    return coefficients
+    wing = wing_of(stamps, state, which, coefficients, grid) if how.fit_background else None
+    if wing is not None:
+        coefficients = coefficients - wing.level
+    free = not (seen_once(stamps) and min(rules.fit_box) > 0)
+    coefficients, response = even(coefficients, grid, free)
+    return _Fit(coefficients, normal[:, :, REACH, REACH], wing, response)
 
 
 def _change(old: np.ndarray | None, new: np.ndarray) -> float:
@@ -238,7 +242,8 @@ def _finished(
     notes: list[str],
 ) -> Estimate:
     """Fit the PRF of a zone once more, with its uncertainty."""
-    coefficients = _solve(stamps, state, zones == z, grid, how, before, rules)
+    fit = _solve(stamps, state, zones == z, grid, how, before, rules)
+    coefficients = fit.coefficients
     which = np.flatnonzero((zones == z) & (state.reason == ""))
     left, model = residuals_of(stamps, state, which, coefficients, grid)
     weight = weights_of(state, which, model / state.flux[which, None, None])
@@ -253,7 +258,7 @@ def _finished(
     chi2[which] = (left**2 * weight).sum(axis=(1, 2)) / used
     n_outliers = (np.isfinite(stamps.data) & (state.weight > 0) & ~state.good).sum(axis=(1, 2))
     return Estimate(
-        quiet_wing(samples_of(coefficients), grid),
+        quiet_wing(samples_of(coefficients), grid, fit.density[inner]),
         error,
         pixels[inner],
         state.x.copy(),
@@ -265,4 +270,7 @@ def _finished(
         n_outliers,
         state.reason.copy(),
         notes,
+        fit.wing.error if fit.wing else np.nan,
+        fit.response.error,
+        fit.response.amplitude,
     )

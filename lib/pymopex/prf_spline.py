@@ -1,18 +1,14 @@
-"""Cubic splines with a knot at each sample of a PRF: equations, smoothness, values, level of the wing."""
+"""Cubic splines with a knot at each sample of a PRF: equations, smoothness, values."""
 
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage, sparse
+from scipy import sparse
 from scipy.sparse.linalg import cg
 
-from pymopex.prf_average import Grid
 from pymopex.prf_kernels import PAD
 from pymopex.prf_normal import REACH
 
-_WING = 0.6  # part of the reach of the PRF from which on the wing is a power law
-_WING_POWER = -3.0  # of the mean of the rings of a round pupil
-_TAPER = (4.0, 7.0)  # pixel, between which samples lose their weight in the sums of a PRF
 _WEAKEST = 1e-3  # weight of the smoothness where no pixel lies, of the median
 
 
@@ -110,88 +106,6 @@ def samples_of(coefficients: np.ndarray) -> np.ndarray:
     c = coefficients[PAD - 1 : 1 - PAD, PAD - 1 : 1 - PAD]
     c = (c[:-2] + 4 * c[1:-1] + c[2:]) / 6
     return (c[:, :-2] + 4 * c[:, 1:-1] + c[:, 2:]) / 6
-
-
-def wing_level(samples: np.ndarray, grid: Grid) -> float:
-    """Find the constant under the wing of a PRF, which falls with a power of the radius.
-
-    Parameters
-    ----------
-    samples : ndarray, shape (ny, nx)
-        PRF.
-    grid : Grid
-        Its samples.
-
-    Returns
-    -------
-    float
-        The constant a of a + b r^-3, by least squares over the outer part of the PRF.
-
-    References
-    ----------
-    Born & Wolf, Principles of Optics, section 8.5: the rings of a round pupil fall with r^-3.
-    """
-    r = np.hypot(grid.y[:, None], grid.x)
-    reach = min(grid.x[-1], grid.y[-1]) - 0.5
-    wing = (r >= _WING * reach) & (r <= reach)
-    columns = np.stack([np.ones(int(wing.sum())), r[wing] ** _WING_POWER], axis=1)
-    return float(np.linalg.lstsq(columns, samples[wing], rcond=None)[0][0])
-
-
-def quiet_wing(samples: np.ndarray, grid: Grid) -> np.ndarray:
-    """Average the wing of a PRF over a pixel, so that the noise of its samples does not decide the normalisation.
-
-    Parameters
-    ----------
-    samples : ndarray, shape (ny, nx)
-        PRF.
-    grid : Grid
-        Its samples.
-
-    Returns
-    -------
-    ndarray, shape (ny, nx)
-        The same within 4 pixels, averaged beyond 7.
-
-    Notes
-    -----
-    The sum by which a PRF is normalised takes one sample in a pixel: the others would tell nothing of it.
-    """
-    size = tuple(f + 1 - f % 2 for f in (grid.factor_y, grid.factor_x))
-    core = _core(grid)
-    return core * samples + (1 - core) * ndimage.uniform_filter(samples, size, mode="nearest")
-
-
-def _core(grid: Grid) -> np.ndarray:
-    """Weight that falls from 1 in the core to 0 in the wing."""
-    r = np.hypot(grid.y[:, None], grid.x)
-    return np.sin(np.pi / 2 * np.clip((_TAPER[1] - r) / (_TAPER[1] - _TAPER[0]), 0, 1)) ** 2
-
-
-def even(coefficients: np.ndarray, grid: Grid) -> np.ndarray:
-    """Give a PRF the same sum over pixels at all places of the star in its pixel.
-
-    Parameters
-    ----------
-    coefficients : ndarray, shape (ny + 2 PAD, nx + 2 PAD)
-        PRF.
-    grid : Grid
-        Its samples.
-
-    Returns
-    -------
-    ndarray, same shape
-        Samples that are a whole number of pixels apart have one sum, but for the wing, which is left out, since
-        its noise would tell more than its light.
-    """
-    out = coefficients.copy()
-    core = samples_of(coefficients) * _core(grid)
-    fx, fy = grid.factor_x, grid.factor_y
-    sums = np.array([[core[b::fy, a::fx].sum() for a in range(fx)] for b in range(fy)])
-    for b in range(fy):
-        for a in range(fx):
-            out[(b + PAD) % fy :: fy, (a + PAD) % fx :: fx] *= sums.mean() / sums[b, a]
-    return out
 
 
 def shifted(coefficients: np.ndarray, dx: float, dy: float) -> np.ndarray:

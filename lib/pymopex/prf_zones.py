@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -170,7 +170,7 @@ _PER_STAMP = ("x", "y", "flux", "background", "chi2", "n_nans", "n_outliers", "r
 def _part(one: Estimate, which: np.ndarray) -> Estimate:
     """Give an estimate with some of its stamps."""
     arrays = {name: getattr(one, name)[which] for name in _PER_STAMP}
-    return Estimate(one.samples, one.error, one.coverage, **arrays, notes=one.notes)
+    return replace(one, **arrays)
 
 
 def _copy(one: Estimate) -> Estimate:
