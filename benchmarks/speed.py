@@ -8,6 +8,8 @@ processes are compared with one. A program that is not installed is left out and
 co-add; Montage projects, subtracts, fits and models. What FOLDER holds already is used again.
 """
 
+import contextlib
+import io
 import os
 import shutil
 import statistics
@@ -26,10 +28,21 @@ from fit_speed import fastest, machine
 from outlier_peers import run
 from pymopex.geometry import FrameMap, frame_wcs
 from pymopex.interpolation import Interpolation, interpolate
+from pymopex.kit.driver import open_settings
 from pymopex.kit.fif import read_fif
 from pymopex.kit.images import Stamp, read_image, write_image
+from pymopex.kit.task import Run
 
 MODULES = ("detect_medfilter", "gaussnoise", "pointsourceprob", "detect", "aperture")
+OTHERS = (
+    "fiducial_image_frame",
+    "mosaic_interp",
+    "mosaic_coadder",
+    "mosaic_combiner",
+    "sourcestimate",
+    "select",
+)
+ALONE = ("do_multiprocess=off", "create_report=0", "use_extract_table_for_aperture=0")
 
 
 def lists(images: str, out: str) -> list[str]:
@@ -119,15 +132,19 @@ def kernels(folder: Path) -> None:
 
 
 def detection(folder: Path, repeats: int) -> None:
-    """Detection and apertures on the mosaic, and SExtractor; the time of starting the modules is left out."""
+    """Detection and apertures on the mosaic, with the start, and SExtractor; the work of each module."""
     detection_peers.flow(folder, 100, [])
-    command = ("mopex", "{}", "out/apex_I1.nl", "do_multiprocess=off", "use_extract_table_for_aperture=0")
-
-    def modules() -> float:
-        start = run(folder, "mopex", "list")
-        return sum(run(folder, *(word.format(module) for word in command)) - start for module in MODULES)
-
-    ours, theirs = median(modules, repeats), None
+    command = (
+        "mopex",
+        "drive",
+        "apex",
+        "-n",
+        "out/apex_I1.nl",
+        *ALONE,
+        *(f"run_{name}=0" for name in OTHERS),
+    )
+    run(folder, *command)  # fills the cache of compiled code
+    ours, theirs = median(lambda: run(folder, *command), repeats), None
     if any(shutil.which(name) for name in ("source-extractor", "sex")):
         detection_peers.sextractor(folder)
         again = [
@@ -140,7 +157,25 @@ def detection(folder: Path, repeats: int) -> None:
         again += ["-WEIGHT_IMAGE", "sex_rms.fits"]
         again += [word for key, value in detection_peers.SEXTRACTOR.items() for word in (f"-{key}", value)]
         theirs = median(lambda: run(folder, *again), repeats)
-    line("detection and apertures on the mosaic", ours, "SExtractor", theirs, "1.5")
+    line("detection and apertures on the mosaic, one run of the driver", ours, "SExtractor", theirs, "1.5")
+    seconds = work(folder, repeats)
+    line("the same without start, imports and loading of code", sum(seconds), "SExtractor", theirs, "1.5")
+    for name, second in zip(MODULES, seconds, strict=True):
+        line(f"{name}, work alone", second, "", None, "")
+
+
+def work(folder: Path, repeats: int) -> list[float]:
+    """Seconds of the processor that each module works when it has been run before in the same process."""
+    spent: dict[str, list[float]] = {name: [] for name in MODULES}
+    settings = dict(word.split("=") for word in ALONE)
+    with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()):
+        for _ in range(repeats + 1):
+            for name in MODULES:
+                task = Run(open_settings("out/apex_I1.nl", settings, task=name))
+                begin = time.process_time()
+                task.execute(name)
+                spent[name].append(time.process_time() - begin)
+    return [statistics.median(seconds[1:]) for seconds in spent.values()]
 
 
 def starts(repeats: int) -> None:

@@ -7,7 +7,9 @@
 #   batch_tiles.sh local WORK [PROCESSES]                  all jobs on this machine, so many at a time (1)
 #
 # Words are those of mosaic.sh: -I images.txt -S sigmas.txt -d masks.txt KEY=VALUE ... All paths are seen from the folder
-# in which the script is started, by jobs too. WORK/jobs.txt has the numbers of the tiles: for Slurm
+# in which the script is started, by jobs too. A job takes the frames on its tile and those that overlap these, which
+# outliers are judged by, so that tiles are those of one run; with Whole_Frames=0 the frames on its tile and a margin.
+# WORK/jobs.txt has the numbers of the tiles: for Slurm
 #   sbatch --array=1-$(wc -l < WORK/jobs.txt) --wrap "batch_tiles.sh job WORK"
 # Tiles are WORK/tiles/<number>_mosaic.fits, and _unc, _cov, _std; WORK/tiles.tbl tells their places on WORK/grid.tbl.
 # A job whose tile is there does nothing, so that the same command makes what a broken run left.
@@ -24,9 +26,7 @@ cut_grid() {
     work=$1 size=$2 fif=$3 namelist=$4
     shift 4
     mkdir -p "$work"
-    sizes=$(printf '%s\n' "$@" | grep -E '^MOSAIC_PIXEL_' || true)
-    # shellcheck disable=SC2086
-    mopex cut_fif "$namelist" FIF_FILE_NAME="$fif" OUTPUT_DIR="$work" Tile_Size="$size" $sizes
+    mopex cut_fif "$namelist" "$@" FIF_FILE_NAME="$fif" OUTPUT_DIR="$work" Tile_Size="$size"
     printf '%s\n' -n "$namelist" "$@" > "$work/words.txt"
     ls "$work" | sed -n 's/^core_\([0-9]*\)\.tbl$/\1/p' | sort -n > "$work/jobs.txt"
 }
@@ -44,7 +44,16 @@ make_tile() {
     set --
     while IFS= read -r word; do set -- "$@" "$word"; done < "$work/words.txt"
     out="$work/job_$number"
-    mopex drive mosaic "$@" -F "$work/job_$number.tbl" -O "$out" run_fiducial_image_frame=0 run_mosaic_geom=1 \
+    for list in I_images S_sigmas d_masks R_rmasks; do
+        path="$work/job_${number}_${list#*_}.txt"
+        [ ! -e "$path" ] || set -- "$@" "-${list%%_*}" "$path"
+    done
+    if [ -e "$work/job_${number}_images.txt" ] && [ ! -s "$work/job_${number}_images.txt" ]; then
+        echo "tile $number: no frame lies on it"
+        touch "$work/tiles/${number}_done"
+        return
+    fi
+    mopex drive mosaic "$@" -F "$work/job_$number.tbl" -O "$out" run_fiducial_image_frame=0 run_mosaic_geom=0 \
         create_report=0 delete_intermediate_files=1 keep_coadded_tiles=0
     for part in $parts; do
         found=$(find "$out" -name "$part.fits" | head -n 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pymopex.kit.errors import InputError
-from pymopex.kit.images import FrameFiles, read_frame, read_image
+from pymopex.kit.images import FrameFiles, read_frame, read_pixels
 from pymopex.kit.layers import write_table_whole
 from pymopex.kit.searched import image_of_mosaic
 from pymopex.kit.task import Run
@@ -116,8 +116,8 @@ def _images(run: Run) -> tuple[Any, Any, Any, Any]:
     path, sigma = image_of_mosaic(run)
     files = run.frames()[0] if run.single else FrameFiles(0, path, sigma)
     frame = read_frame(files, run.bits, need_sigma=False)
-    unc = read_image(sigma, dtype="f8")[0] if sigma else None
-    image = frame.data.astype("f8")
+    unc = read_pixels(sigma) if sigma else None
+    image = frame.data
     if run.params.use_background_subtracted_image_for_aperture:
         image = _without_background(run, image)
     wcs = frame_wcs(frame.header, refined=run.single and run.params.USE_REFINED_POINTING)
@@ -131,7 +131,7 @@ def _without_background(run: Run, image: Any) -> Any:
     from pymopex.kit.layers import coadd_tiles, read_mosaic_part
 
     if run.single:
-        return read_image(run.existing("minus_median_extract"), dtype="f8")[0]
+        return read_pixels(run.existing("minus_median_extract"))
     boxes = [box for box, _ in coadd_tiles(run, "image")]
     tiles = [(box, run.existing("tile_minback", tile=number)) for number, box in enumerate(boxes, 1)]
-    return read_mosaic_part(tiles, Box(0, 0, image.shape[1], image.shape[0])).astype("f8")
+    return read_mosaic_part(tiles, Box(0, 0, image.shape[1], image.shape[0]))

@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from pymopex.kit.errors import InputError
+from pymopex.kit.files import unfinished_prefix
 from pymopex.kit.task import Run
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def _folder(run: Run) -> Iterator[str]:
         os.makedirs(folder, exist_ok=True)
         yield folder
         return
-    with tempfile.TemporaryDirectory(prefix=".complete_", dir=top) as folder:
+    with tempfile.TemporaryDirectory(prefix=unfinished_prefix(), dir=top) as folder:
         yield folder
 
 

@@ -89,7 +89,7 @@ def run(run: Run) -> None:
     for product in ("detect_raw", "detect"):
         write_table_whole(run, run.path(product), columns.DETECT, rows)
     if run.params.Output_Type == "centroids_and_pixels_output":
-        path = run.path("complete", list=run.params.Complete_Table_Out_Filename)
+        path = run.path("complete", Complete_Table_Out_Filename=run.params.Complete_Table_Out_Filename)
         write_table_whole(run, path, columns.PIXELS, _pixels(found, merged))
     run.keep(*(path for job in jobs for path in (job.target, *job.images)))
     run.note(f"{len(rows['srcid'])} sources on {len(tiles)} {'image' if run.single else 'tiles'}")
@@ -171,7 +171,7 @@ def _detect(job: _Job) -> dict[str, Any]:
         noise = np.full(image.shape, np.nan) if bad.all() else faint_side_noise(image, bad)
     found = detect(image, bad, job.how, coverage=coverage, noise=noise, brightness=brightness)
     header = read_header(job.source)
-    write_image(job.target, area.cut(found.labels).astype("i4"), header, job.stamp, (job.source,))
+    write_image(job.target, area.cut(found.labels), header, job.stamp, (job.source,))
     if job.images:
         for path, pixels in zip(job.images, _images(found, brightness), strict=True):
             write_image(path, area.cut(pixels), header, job.stamp, (job.source,))

@@ -110,6 +110,7 @@ def run(run: Run) -> None:
     """
     from pymopex import columns
     from pymopex.geometry import fiducial_frame, frame_wcs
+    from pymopex.kit.confining import fiducial_leads_out
     from pymopex.kit.fif import write_fif
     from pymopex.kit.files import whole
 
@@ -130,8 +131,11 @@ def run(run: Run) -> None:
     frame = _placed(run, frame)
     path = run.fiducial_target()
     if p.FIF_FILE_NAME not in ("", path):
+        why = "was made or edited by hand and stays as it is"
+        if fiducial_leads_out(run):
+            why = "(FIF_FILE_NAME) leads out of OUTPUT_DIR, where products stay"
         run.note(
-            f"Warning: {p.FIF_FILE_NAME} was made or edited by hand and stays as it is; the new frame is {path}; "
+            f"Warning: {p.FIF_FILE_NAME} {why}; the new frame is {path}; "
             "to use the one given, set run_fiducial_image_frame = 0"
         )
     with whole(path) as temporary:

@@ -17,7 +17,13 @@ def check(run: Run) -> list[str]:
 
 
 def run(run: Run) -> None:
-    """Write ``coadd_Tile_<n>_Image_noise.fits`` for each background-subtracted tile, or ``<base>_noise.fits``."""
+    """Write ``coadd_Tile_<n>_Image_noise.fits`` for each background-subtracted tile, or ``<base>_noise.fits``.
+
+    Notes
+    -----
+    Windows of 44 pixels or more are put round every second pixel or fewer (their side over 22), and the map is
+    interpolated between.
+    """
     map_noises(run, "tile_minback", "tile_noise")
 
 

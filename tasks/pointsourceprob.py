@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pymopex.kit.checking import refused
-from pymopex.kit.errors import InputError
+from pymopex.kit.errors import InputError, InputErrors
 from pymopex.kit.images import read_header, read_image, write_image
+from pymopex.kit.prfs import problems_of_sampling
 from pymopex.kit.searched import area_of, searched
 from pymopex.kit.task import Run
 
@@ -64,7 +65,10 @@ def _kernel(run: Run) -> np.ndarray:
     from pymopex.probability import kernel_at_pixels
 
     p, path = run.params, run.calibration(_prf_key(run))
-    samples, _ = read_image(path, dtype="f8")
+    samples, header = read_image(path, dtype="f8")
+    problems = problems_of_sampling(run, path, header)
+    if problems:
+        raise InputErrors(problems)
     with refused(path):
         return kernel_at_pixels(
             samples, p.PRF_ResampleX_Factor, p.PRF_ResampleY_Factor, p.PRF_Xsize, p.PRF_Ysize
@@ -79,7 +83,7 @@ def _search(job: Any) -> str:
     image = area.read(sources)
     sigma = area.read(noise) if noise else _measured_noise(image)
     if prior is None:
-        result = filtered(image, sigma, kernel)
+        result = filtered(image, sigma, kernel, np.float32)
     else:
         result = point_source_probability(image, sigma, kernel, prior=prior)
     return write_image(target, area.cut(np.asarray(result, dtype="f4")), read_header(own), stamp, (own,))

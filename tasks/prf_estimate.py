@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,11 @@ from pymopex.kit.task import Run
 if TYPE_CHECKING:
     import numpy as np
     from pymopex.kit.ipac import Table
+    from pymopex.prf import PRF
     from pymopex.prf_average import Estimate, Grid
     from pymopex.prf_zones import Zones
+
+_LOOSE = 0.005  # error of the normalisation that is warned of
 
 
 def check(run: Run) -> list[str]:
@@ -56,9 +60,12 @@ def run(run: Run) -> None:
     part of the wing away, should be off. For wavelengths beyond those of IRAC 2 take larger stamps, or MedFilter with
     ``Fit_Background = 0``.
 
-    Beyond 4 to 7 pixels the fitted PRF is averaged over a pixel: its normalisation would be noise otherwise. Take
-    bright stars without neighbours (``Source_Conditions`` and ``Min_Separation`` of Crop Stack);
-    ``benchmarks/prf_estimate.py`` measures what comes out for simulated ones.
+    Beyond 3 to 5 pixels the fitted PRF is averaged over a pixel, and its sum over pixels is made the same for all
+    places of the star in its pixel, or follows the place smoothly where that is certain: its normalisation would be
+    noise otherwise. How well the normalisation, and with it the scale of all fluxes, is known stands in the header
+    (``NORMERR``) and in the log; more stars make it better than more stamps of the same do. Take bright stars without
+    neighbours (``Source_Conditions`` and ``Min_Separation`` of Crop Stack); ``benchmarks/prf_estimate.py`` measures
+    what comes out for simulated ones.
 
     The number of samples is the size of the stamps times the factor, one less if that is even. Divided by the sum of
     the central PRF within ``Normalization_Radius``, so that APEX measures fluxes within that radius; APEX must be
@@ -169,10 +176,38 @@ def _write(run: Run, one: Estimate, grid: Grid, zone: str) -> str:
         total = prf.central_sum(p.Normalization_Radius)
         images = (prf.normalised(p.Normalization_Radius).samples, error / total, one.coverage)
     paths = [run.path(product, zone=zone) for product in ("prf", "prf_unc", "prf_cov")]
+    header = _header(run, one, grid, zone)
+    error = _sum_error(one, prf, p.Normalization_Radius)
+    if math.isfinite(error):
+        header["NORMERR"] = (error, "1-sigma error of the normalisation, relative")
+    if one.response:
+        header["PIXRESP"] = (one.response, "excess of the sum on the middle of a pixel")
     for path, image in zip(paths, images, strict=True):
-        write_image(path, image.astype("f4"), _header(run, one, grid, zone), run.stamp())
+        write_image(path, image.astype("f4"), header.copy(), run.stamp())
     run.keep(*paths)
+    _report_error(run, error, zone)
     return paths[0]
+
+
+def _sum_error(one: Estimate, prf: PRF, radius: float | None) -> float:
+    """Give the 1-sigma error of the sum that normalises a PRF, relative; NaN where it is not known."""
+    import numpy as np
+    from pymopex.prf import PRF
+
+    pixels = PRF(np.ones_like(prf.samples), prf.factor_x, prf.factor_y).central_sum(radius)
+    return math.hypot(one.level_error * pixels / prf.central_sum(radius), one.sum_error)
+
+
+def _report_error(run: Run, error: float, zone: str) -> None:
+    if not math.isfinite(error):
+        return
+    of = f"of zone{zone.replace('_', ' ')} " if zone else ""
+    run.note(f"normalisation {of}good to {100 * error:.2f} % (1 sigma): fluxes scale with it")
+    if error > _LOOSE:
+        run.note(
+            f"Warning: the normalisation of the PRF {of}is known to {100 * error:.1f} % only: more stars, brighter "
+            "ones, or ones farther from others (Min_Separation) make it better"
+        )
 
 
 def _header(run: Run, one: Estimate, grid: Grid, zone: str) -> Any:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pymopex.kit.checking import problems_of_settings
+from pymopex.kit.files import unfinished_prefix
 from pymopex.kit.layers import write_table_whole
 from pymopex.kit.prfs import check_prfs, save_map, save_table
 from pymopex.kit.searched import pixel_grid
@@ -202,7 +203,7 @@ def _folder_of_curves(run: Run) -> Iterator[str]:
     if run.single or not run.params.Write_HDF5:
         yield ""
         return
-    with tempfile.TemporaryDirectory(prefix=".curves_", dir=run.globals.OUTPUT_DIR) as folder:
+    with tempfile.TemporaryDirectory(prefix=unfinished_prefix(), dir=run.globals.OUTPUT_DIR) as folder:
         yield folder
 
 

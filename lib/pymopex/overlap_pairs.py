@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numba
 import numpy as np
 
-from pymopex.outliers import median_of
+from pymopex.order_statistics import median_of
 from pymopex.stack import Stack
 
 

@@ -146,7 +146,8 @@ def test_missing_prfs_of_apex(data):
 
 def test_condition_that_cannot_be_read(data, field):
     prfs = ("-m", f"{field.work}/prf/prfmap.tbl", "-P", f"{field.work}/prf/IRAC1_mosaic_detect_kernel.fits")
-    problems = data.problems(*prfs, "select_conditions=SNR >> 3", pipeline="apex")
+    sampling = [f"SOURCESTIMATE.PRF_Resample{axis}_Factor=20" for axis in "XY"]
+    problems = data.problems(*prfs, *sampling, "select_conditions=SNR >> 3", pipeline="apex")
     assert len(problems) == 1
     assert problems[0].startswith("command line: select_conditions = SNR >> 3: ")
 

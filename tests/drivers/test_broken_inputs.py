@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from pymopex.kit import frame_checks
 
 
 class Spoiled:
@@ -86,6 +87,12 @@ def table(path):
     fits.HDUList([fits.PrimaryHDU(), rows]).writeto(path, overwrite=True)
 
 
+def turned(path):
+    """Write the pixels lowest byte first, as a program without FITS does."""
+    data, header = fits.getdata(path, header=True)
+    fits.writeto(path, data.byteswap(), header, overwrite=True)
+
+
 def replaced(path, make):
     path.unlink()
     make(path)
@@ -109,6 +116,15 @@ FRAMES = {
     "a link to itself": (lambda p: replaced(p, lambda q: q.symlink_to(q.name)), "cannot be read as FITS"),
     "a pipe": (lambda p: replaced(p, os.mkfifo), "is a pipe"),
     "all NaN": (lambda p: change(p, lambda d: d * np.nan), "holds no finite pixel"),
+    "turned bytes": (turned, "wrong byte order"),
+    "turned bytes of doubles": (
+        lambda p: (change(p, lambda d: d.astype("f8")), turned(p)),
+        "wrong byte order",
+    ),
+    "turned bytes of whole numbers": (
+        lambda p: (change(p, lambda d: np.round(d * 100)), turned(p)),
+        "wrong byte order",
+    ),
     "all infinite": (lambda p: change(p, lambda d: d * 0 + np.inf), "holds no finite pixel"),
     "a CD matrix of zeros": (
         lambda p: change(p, CD1_1=0.0, CD1_2=0.0, CD2_1=0.0, CD2_2=0.0),
@@ -138,6 +154,7 @@ SIGMAS = {
     "all zero": (lambda p: change(p, lambda d: d * 0), "an uncertainty above zero"),
     "all negative": (lambda p: change(p, lambda d: -d), "an uncertainty above zero"),
     "all NaN": (lambda p: change(p, lambda d: d * np.nan), "an uncertainty above zero"),
+    "turned bytes": (turned, "wrong byte order"),
     "cut": (cut, "its header tells of"),
     "a cube": (lambda p: change(p, lambda d: np.stack([d, d])), "has 3 axes"),
     "a folder": (lambda p: replaced(p, Path.mkdir), "Is a directory"),
@@ -193,6 +210,54 @@ def test_archive_of_half_a_frame(spoiled):
     Path("half.fits.gz").write_bytes(packed[: len(packed) // 2])
     spoiled.write("images", [spoiled.image[0], "half.fits.gz", *spoiled.image[2:]])
     spoiled.refused("half.fits.gz: cannot be read as FITS")
+
+
+@pytest.mark.parametrize("lists", [("sigmas", "images"), ("masks", "images"), ("masks", "sigmas")])
+def test_one_list_for_two_things(spoiled, lists):
+    wrong, right = lists
+    key = {"sigmas": "SIGMALIST_FILE_NAME", "masks": "DCE_STATUS_MASK_LIST"}[wrong]
+    what = {"images": "frames", "sigmas": "uncertainty images"}[right]
+    spoiled.refused(f"{key} = {right}.txt: lists the {what}", f"{key}={right}.txt")
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_image_is_its_own_uncertainty(spoiled, link):
+    spoiled.sigma[2].unlink()
+    link(os.path.abspath(spoiled.image[2]), spoiled.sigma[2])
+    spoiled.refused(f"{spoiled.sigma[2]}: is the frame {spoiled.image[2]} itself, listed as its uncertainty")
+
+
+def test_uncertainty_is_a_mask(spoiled):
+    spoiled.write("masks", [*spoiled.mask[:3], spoiled.sigma[3]])
+    spoiled.refused(f"{spoiled.sigma[3]}: is the uncertainty image")
+
+
+def test_image_of_a_single_run_is_its_own_uncertainty(spoiled, mopex):
+    words = ("-i", spoiled.image[0], "-s", spoiled.image[0], "-O", "out")
+    assert mopex("new", "apex_1frame", "I1")[0] == 0
+    status, log = mopex("drive", "apex_1frame", "-n", "apex_1frame_I1.nl", *words)
+    assert status == 2
+    assert (
+        f"Error: {spoiled.image[0]}: is the frame {spoiled.image[0]} itself, listed as its uncertainty image"
+        in log
+    )
+
+
+@pytest.mark.parametrize("kind", ["images", "sigmas", "FIF"])
+def test_list_that_is_a_pipe(spoiled, kind):
+    path = Path(f"{kind}.txt")
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    words = ("FIF_FILE_NAME=FIF.txt", "run_fiducial_image_frame=0") if kind == "FIF" else ()
+    spoiled.refused(f"{kind}.txt: is a pipe; a file that can be read again is needed", *words)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-12, 1e-20, 1e6, 0.0])
+def test_right_byte_order_is_not_taken_for_wrong(scale):
+    noise = np.random.default_rng(4).normal(0.1, 0.05, (32, 48))
+    for pixels in (noise, np.round(noise * 1e3), np.where(noise > 0.1, noise, 0)):
+        for dtype in ("f4", "f8", ">f4"):
+            assert not frame_checks._is_turned((pixels * scale).astype(dtype))
 
 
 def test_lists_in_different_order(spoiled):

@@ -425,18 +425,18 @@ def test_tiles_and_correction_images_are_deleted_if_asked(work, keep):
 
 def test_flow_keeps_the_tiles_for_apex():
     """APEX detects on the tiles: behind Mosaic they stay, whatever the key says."""
-    from pymopex.kit import driver
+    from pymopex.kit import flow
 
     told = []
-    original = driver.drive, driver._check_flow, driver._links
+    original = flow.drive, flow._check_flow, flow._links
     try:
-        driver.drive = lambda name, tasks, command, reports: told.append((name, command.overrides)) or True
-        driver._check_flow = lambda command: [(f"{name}.nl", name) for name in command.namelists]
-        driver._links = lambda *_: {}
-        driver.flow(driver.Command(["mosaic", "apex"], {"keep_coadded_tiles": "0"}))
-        driver.flow(driver.Command(["mosaic"], {"keep_coadded_tiles": "0"}))
+        flow.drive = lambda name, tasks, command, reports: told.append((name, command.overrides)) or True
+        flow._check_flow = lambda command: [(f"{name}.nl", name) for name in command.namelists]
+        flow._links = lambda *_: {}
+        flow.flow(flow.Command(["mosaic", "apex"], {"keep_coadded_tiles": "0"}))
+        flow.flow(flow.Command(["mosaic"], {"keep_coadded_tiles": "0"}))
     finally:
-        driver.drive, driver._check_flow, driver._links = original
+        flow.drive, flow._check_flow, flow._links = original
     assert [overrides["keep_coadded_tiles"] for name, overrides in told if name == "mosaic"] == ["1", "0"]
 
 

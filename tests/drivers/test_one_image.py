@@ -322,7 +322,7 @@ def test_crota2_and_detector_frames(field, stars, mopex, tmp_path, monkeypatch):
 
 def test_large_images_are_worked_on_in_parts(one, field, mopex, tmp_path, monkeypatch):
     """The fit of the part of an image that a block of sources needs is that of the whole."""
-    monkeypatch.setattr("pymopex.kit.fit_blocks.LARGE", 50)
+    monkeypatch.setattr("pymopex.kit.fit_frames.LARGE", 50)
     monkeypatch.setattr("pymopex.tasks.sourcestimate._BLOCK", 20)
     shutil.copytree(one, tmp_path / "copy")
     with contextlib.chdir(tmp_path / "copy"):

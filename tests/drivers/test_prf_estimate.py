@@ -91,6 +91,7 @@ def test_products_and_their_headers(made):
         assert (folder / name).is_file(), name
     header = fits.getheader(folder / "PRF.fits")
     assert (header["PRFXRSMP"], header["PRFYRSMP"], header["NAXIS1"]) == (5, 5, 125)
+    assert 0 < header["NORMERR"] < 0.03
     table = read_prf_map(str(folder / "prfmap.tbl"))
     assert (table.files, table.regions, table.size) == (["PRF.fits"], [(1, 1, 80, 80)], (125, 125))
     stamps = (folder / "Crop_Stack" / "stamps.txt").read_text().split()

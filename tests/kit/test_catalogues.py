@@ -138,7 +138,7 @@ def test_measurements_of_the_field(field):
         rows = root.lightcurve[:]
         assert (np.lexsort((rows["frame"], rows["srcid"])) == np.arange(len(rows))).all()
         assert (counts == raw.column("n_frames")).mean() > 0.95
-    assert not list(field.out.glob(".curves_*"))
+    assert not list(field.out.glob(".*"))
 
 
 def test_light_curves_of_constant_stars(field):

@@ -93,6 +93,7 @@ def folder(tmp_path, monkeypatch):
     data[:4] = np.nan
     fits.PrimaryHDU(data, fits.Header(CARDS)).writeto("frame2.fits")
     fits.PrimaryHDU(np.ones((20, 20), "f4")).writeto("even.fits")
+    fits.PrimaryHDU(np.ones((21, 21), "f4"), fits.Header({"PRFXRSMP": 4, "PRFYRSMP": 4})).writeto("odd.fits")
     (tmp_path / "images.txt").write_text("frame1.fits\nframe2.fits\n")
     return tmp_path
 
@@ -155,6 +156,13 @@ def test_prf_of_even_size(folder, capsys):
     assert problem.startswith("even.fits: a PRF must have odd axes")
 
 
+def test_prf_of_detection_with_another_sampling(folder, capsys):
+    text = "MOSAIC_PRF_file_name = odd.fits\n&POINTSOURCEPROB\nPRF_ResampleY_Factor = 5,\n&END\n"
+    [problem] = command("pointsourceprob", text, capsys, "apex")
+    assert problem.startswith("odd.fits: its header says 4 samples per pixel along y")
+    assert "POINTSOURCEPROB.PRF_ResampleY_Factor = 5" in problem
+
+
 def test_frame_with_too_many_bad_pixels(folder, capsys):
     text = "&MEDFILTER\nMax_Bad_Pixels_OutputImage = 0.1,\n&END\n"
     [problem] = command("medfilter", text, capsys)
@@ -201,6 +209,6 @@ def test_detection_areas_and_fit_settings(folder, capsys):
     [problem] = command("detect", text, capsys, "apex")
     assert "Detection_Min_Area = 9" in problem
     area = "Fitting_Area_X = 7,\nFitting_Area_Y = 7,"
-    text = f"PRF_file_name = even.fits\n&SOURCESTIMATE\n{area}\nChi_Threshold = 0,\n&END\n"
+    text = f"PRF_file_name = odd.fits\n&SOURCESTIMATE\n{area}\nChi_Threshold = 0,\n&END\n"
     [problem] = command("sourcestimate", text, capsys, "apex")
     assert "Chi_Threshold" in problem

@@ -143,6 +143,29 @@ def test_the_valid_text_is_read(tmp_path, kind):
     assert READERS[kind](str(path))
 
 
+_BLANKS = b" " * 60_000
+FOUND = [
+    ("fif", _BLANKS + b"\\char comment = three times 20,000 blanks\n", b""),
+    ("fif", b"CTYPE1 = |" + _BLANKS, b"CTYPE1 = "),
+    ("fif", b"PROJTYPE = " + b"x" * 20_000, b"PROJTYPE = "),
+    ("prfmap", b"\\int PRF_Xsize = " + b"9" * 5000, b"\\int PRF_Xsize = "),
+    ("prfmap", b"PRF_Filename_" + b"9" * 5000, b"PRF_Filename_1"),
+    ("namelist", b" INTERP_METHOD = 1" + _BLANKS + b",", b" INTERP_METHOD = 1,"),
+    ("ipac", b"\\real" + _BLANKS + b"Conversion", b"\\real Conversion"),
+]
+
+
+@pytest.mark.parametrize(("kind", "new", "old"), FOUND)
+def test_cases_that_were_found(tmp_path, kind, new, old):
+    """Each took seconds, the square of its blanks, or ended in another error than InputError."""
+    path = tmp_path / "found"
+    path.write_bytes(VALID[kind].replace(old, new, 1))
+    begin = time.process_time()
+    with suppress(InputError):
+        READERS[kind](str(path))
+    assert time.process_time() - begin < 1
+
+
 @pytest.mark.parametrize("kind", READERS)
 def test_spoiled_text_is_read_or_refused(tmp_path, kind):
     path = tmp_path / "spoiled"

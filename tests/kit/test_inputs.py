@@ -3,7 +3,8 @@ import pytest
 from astropy.io import fits
 from pymopex.kit import namelist
 from pymopex.kit.errors import InputErrors
-from pymopex.kit.inputs import check_frames, frame_files
+from pymopex.kit.frame_checks import check_frames
+from pymopex.kit.inputs import frame_files
 from pymopex.kit.parallel import Pool
 from pymopex.kit.parameters import Settings
 from pymopex.kit.task import Run

@@ -1,12 +1,16 @@
+import contextlib
 import os
 import pickle
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
-from pymopex.kit.errors import InputError, InputErrors, TaskFailed
+from pymopex.kit import signals
+from pymopex.kit.errors import InputError, InputErrors, TaskFailed, Terminated
+from pymopex.kit.files import whole
 from pymopex.kit.parallel import Pool, processes, processors
 
 
@@ -148,3 +152,81 @@ def test_interrupt_ends_all_processes_without_traceback_or_half_files(tmp_path):
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out, err) == (130, "Error: interrupted\n", "")
     assert os.listdir(tmp_path) == []
+
+
+ORPHANS = """
+import os, sys, time
+from pymopex.kit.parallel import Pool
+
+def slow(number):
+    print(os.getpid(), flush=True)
+    time.sleep(60)
+
+Pool(3).map(slow, list(range(20)))
+"""
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return "Z" not in Path(f"/proc/{pid}/stat").read_text().split(")")[1][:3]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_workers_end_with_a_process_that_is_killed():
+    with subprocess.Popen([sys.executable, "-c", ORPHANS], stdout=subprocess.PIPE, text=True) as process:
+        workers = [int(process.stdout.readline()) for _ in range(3)]
+        process.kill()
+    for _ in range(100):
+        if not any(map(alive, workers)):
+            break
+        time.sleep(0.05)
+    assert not any(map(alive, workers))
+
+
+def test_stopping_ends_jobs_and_removes_what_they_have_half_written(tmp_path):
+    pool = Pool(2)
+    with pytest.raises(KeyboardInterrupt):
+        pool.map(linger, [str(tmp_path / name) for name in "abcdef"])
+    started = time.monotonic()
+    pool.stop()
+    pool.stop()
+    assert time.monotonic() - started < 4
+    assert os.listdir(tmp_path) == []
+
+
+def linger(path):
+    with whole(path) as name:
+        Path(name).touch()
+        if path.endswith("b"):
+            os.kill(os.getppid(), signal.SIGINT)
+        time.sleep(60)
+
+
+def test_interrupts_wait_for_the_compiler():
+    """An exception in a callback of the compiler would end the process."""
+    told = []
+    handler = signals.outside_compilers(told.append)
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        scope = {"__name__": "llvmlite.binding", "signal": signal, "time": time, "told": told, "early": []}
+        exec("signal.raise_signal(signal.SIGUSR1); early.extend(told)", scope)
+        assert scope["early"] == []
+        time.sleep(0.3)
+        assert told == [signal.SIGUSR1]
+        signal.raise_signal(signal.SIGUSR1)
+        assert told == [signal.SIGUSR1] * 2
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_an_interrupt_that_got_lost_is_raised_later():
+    with signals.caught():
+        with contextlib.suppress(KeyboardInterrupt):  # as a callback of a library does
+            signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(Terminated):
+            signals.check()
+    with signals.caught():
+        signals.check()

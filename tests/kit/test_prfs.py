@@ -57,6 +57,39 @@ def test_map_that_names_a_missing_prf(new_run, tmp_path):
     assert check_prfs(new_run(PRFMAP_FILE_NAME=table))[0].startswith("none.fits: no such file")
 
 
+@pytest.mark.parametrize("keys", [("PRFXRSMP", "PRFYRSMP"), ("PRFSAMPX", "PRFSAMPY")])
+def test_sampling_of_each_axis_and_each_prf_is_checked_before_work(new_run, tmp_path, keys):
+    """The first PRF is right, the second along x, the third not; a header without keywords says nothing."""
+    said = [(10, 10), (10, 5), (20, 5)]
+    paths = [
+        save(tmp_path / f"{i}.fits", gaussian(), **dict(zip(keys, pair, strict=True)))
+        for i, pair in enumerate(said)
+    ]
+    paths.append(save(tmp_path / "plain.fits", gaussian()))
+    regions = [(1, 1, 64, 256), (65, 1, 64, 256), (129, 1, 64, 256), (193, 1, 64, 256)]
+    table = tmp_path / "prfmap.tbl"
+    write_prf_map(str(table), PrfMapTable(paths, regions, (101, 101)))
+    where = "SOURCESTIMATE.PRF_Resample"
+    assert check_prfs(new_run(PRFMAP_FILE_NAME=table)) == [
+        f"{paths[1]} and 1 more of the map: its header says 5 samples per pixel along y; {where}Y_Factor = 10 (a.nl:5)",
+        f"{paths[2]}: its header says 20 samples per pixel along x; {where}X_Factor = 10 (a.nl:4)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("samples", "reason"),
+    [
+        (gaussian(100), "is 100 x 100 samples"),
+        (np.zeros((3, 9, 9)), "has 3 axes"),
+        (None, "cannot be read as FITS"),
+    ],
+)
+def test_prf_of_a_wrong_form_is_named_before_work(new_run, tmp_path, samples, reason):
+    path = tmp_path / "prf.fits"
+    path.write_text("no FITS") if samples is None else save(path, samples)
+    assert check_prfs(new_run(PRF_file_name=path))[0].startswith(f"{path}: {reason}")
+
+
 def test_single_prf_serves_the_whole_array(new_run, tmp_path):
     run = new_run(PRF_file_name=save(tmp_path / "prf.fits", gaussian(), PRFXRSMP=FACTOR))
     assert check_prfs(run) == []
@@ -87,7 +120,9 @@ def test_map_of_prfs(new_run, tmp_path):
 
 def test_header_that_says_another_sampling(new_run, tmp_path):
     run = new_run(factor=5, PRF_file_name=save(tmp_path / "prf.fits", gaussian(), PRFXRSMP=FACTOR))
-    with pytest.raises(InputError, match=r"10 samples per pixel; PRF_ResampleX_Factor = 5 \(a\.nl:4\)"):
+    with pytest.raises(
+        InputError, match=r"10 samples per pixel along x; SOURCESTIMATE.PRF_ResampleX_Factor = 5 \(a\.nl:4\)"
+    ):
         save_table(run)
 
 

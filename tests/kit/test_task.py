@@ -82,7 +82,9 @@ def test_fiducial_frame_that_is_given(tmp_path):
 
 
 def test_fiducial_frame_that_is_yet_to_be_made(tmp_path):
-    run = new_run(f"FIF_FILE_NAME = {tmp_path}/FIF.tbl\nrun_fiducial_image_frame = 1\n")
+    run = new_run(
+        f"OUTPUT_DIR = {tmp_path}\nFIF_FILE_NAME = {tmp_path}/FIF.tbl\nrun_fiducial_image_frame = 1\n"
+    )
     assert run.fiducial_path() == f"{tmp_path}/FIF.tbl"
 
 

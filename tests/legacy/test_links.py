@@ -1,7 +1,7 @@
 """What flatfield, hdr_mask and pointingrefine hand to the pipelines behind them in a flow."""
 
 import pytest
-from pymopex.kit import driver
+from pymopex.kit import flow
 
 LISTS = {
     "IMAGE_STACK_FILE_NAME": "images.txt",
@@ -38,6 +38,6 @@ REPLACED = {
 def test_what_is_handed_on(pipeline, given, handed, mopex, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert mopex("new", pipeline)[0] == 0
-    links = driver._links(pipeline, f"{pipeline}_I1.nl", {**LISTS, **given})
+    links = flow._links(pipeline, f"{pipeline}_I1.nl", {**LISTS, **given})
     for later in ("overlap", "mosaic", "apex", "apex_qa"):
         assert links[later] == handed

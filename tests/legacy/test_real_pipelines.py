@@ -315,8 +315,9 @@ def test_folder_of_the_namelists_by_the_environment(run_directory, tmp_path, mon
     monkeypatch.setenv("SIRTF_CDF", "mycdf")
     only = [f"run_{name}=0" for name in ("mosaic_int", "mosaic_covg", "mosaic_outlier", "mosaic_rmask")]
     only += [f"run_{name}=0" for name in ("mosaic_reint", "mosaic_coadder", "mosaic_combiner")]
-    place.script(*words, "-O", "new", *only)
-    assert (place.folder / "FIF.tbl").exists()
+    log = place.script(*words, "-O", "new", *only)
+    assert "FIF.tbl (FIF_FILE_NAME) leads out of OUTPUT_DIR" in "\n".join(log)
+    assert (place.folder / "new/FIF.tbl").exists()
 
 
 def test_a_tile_without_frames(run_directory, tmp_path):

@@ -211,6 +211,14 @@ def test_wings_do_not_make_a_star_extended():
     assert len(search(image, threshold_type="combo", extended_area=30)) == 1
 
 
+def test_a_threshold_may_be_a_whole_number():
+    image = np.zeros((9, 9))
+    image[3:5, 3:5] = 10
+    for threshold in (5, 5.0):
+        rules = DetectionParams(input_type="snr_input", threshold=threshold, min_area=1, max_area=9)
+        assert len(detect(image, None, rules, noise=np.ones_like(image))) == 1
+
+
 def test_edge():
     image = star((40, 50), 3, 20, 100) + star((40, 50), 25, 20, 100)
     assert places(search(image)) == [(3, 20), (25, 20)]

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from pymopex.background import MedianWindow
+from pymopex.background import MedianWindow, window_statistic
 from pymopex.noise import faint_side_noise, gaussian_noise
 
 NORMAL = 0.3413447460685429  # part of a normal distribution between its mean and one standard deviation
@@ -57,6 +57,29 @@ def test_shapes_must_agree():
         gaussian_noise(np.zeros((5, 5)), np.zeros((4, 5), bool), MedianWindow(3, 3, 0))
 
 
+INTERPOLATED = 0.005  # relative difference (rms) from windows round every pixel
+
+
+def test_interpolated_map_is_that_of_windows_round_every_pixel():
+    rng = np.random.default_rng(4)
+    image = (rng.normal(size=(230, 210)) * np.linspace(1, 3, 210)).astype("f4")
+    image[rng.uniform(size=image.shape) < 0.02] += 100
+    image[100:104] = np.nan
+    how = MedianWindow(45, 45, 100)
+    found = gaussian_noise(image, None, how)
+    low, high = window_statistic(image, np.isfinite(image), how, (0.5 - NORMAL, 0.5 + NORMAL))
+    off = found / (0.5 * (high - low)) - 1
+    assert np.sqrt(np.mean(off**2)) < INTERPOLATED
+    assert np.mean(off) == pytest.approx(0, abs=INTERPOLATED / 5)
+
+
+def test_small_windows_are_taken_round_every_pixel():
+    image = np.random.default_rng(5).normal(size=(25, 30))
+    how = MedianWindow(9, 7, 3)
+    low, high = window_statistic(image, np.isfinite(image), how, (0.5 - NORMAL, 0.5 + NORMAL))
+    np.testing.assert_allclose(gaussian_noise(image, None, how), 0.5 * (high - low), rtol=1e-6)
+
+
 # ---------------------------------------------------------------- crowded images
 
 FAINT_SIDE = 0.06  # relative error of the noise from the faint side, with and without sources
@@ -87,3 +110,18 @@ def test_the_faint_side_follows_the_place_and_leaves_bad_pixels_out():
     assert np.median(noise[:, 280:]) == pytest.approx(5, rel=2 * FAINT_SIDE)
     assert np.isfinite(noise).all()
     assert np.isnan(faint_side_noise(np.full((9, 9), np.nan), None)).all()
+
+
+def test_the_faint_side_by_the_definition():
+    rng = np.random.default_rng(8)
+    image = rng.normal(3, 2, (70, 90)).astype("f4") + rng.pareto(2, (70, 90)).astype("f4")
+    image[5:30, 20:60] = np.nan
+    bad = rng.uniform(size=image.shape) < 0.1
+    found = faint_side_noise(image, bad, window=21, step=20)
+    for y, x in ((10, 10), (50, 70), (30, 50)):
+        cut = slice(y - 10, y + 11), slice(x - 10, x + 11)
+        values = np.sort(image[cut][np.isfinite(image[cut]) & ~bad[cut]].astype("f8"))
+        quarter = len(values) // 4
+        start = np.argmin(values[quarter:] - values[:-quarter])
+        mode = values[start : start + quarter + 1].mean()
+        assert found[y, x] == pytest.approx(1.4826 * (mode - np.median(values[values < mode])), rel=1e-6)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pymopex import outliers
+from pymopex import order_statistics
 from pymopex.box_outliers import box_statistics
 from pymopex.geometry import Box
 from pymopex.outliers import (
@@ -104,8 +104,10 @@ def test_unknown_option():
 def test_selection_agrees_with_sorting(values, data):
     k = data.draw(st.integers(0, len(values) - 1))
     work = np.array(values)
-    assert outliers.select_rank(work, len(values), k) == np.sort(values)[k]
-    assert outliers.median_of(np.array(values), len(values)) == pytest.approx(np.median(values), rel=1e-12)
+    assert order_statistics.select_rank(work, len(values), k) == np.sort(values)[k]
+    assert order_statistics.median_of(np.array(values), len(values)) == pytest.approx(
+        np.median(values), rel=1e-12
+    )
 
 
 @given(st.permutations(range(6)))

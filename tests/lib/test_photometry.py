@@ -191,3 +191,56 @@ def test_pixels_without_uncertainty_take_the_scatter_of_the_sky():
 def test_wrong_input_is_refused(more, message):
     with pytest.raises(ValueError, match=message):
         measure(**({"image": np.ones((9, 9)), "x": np.zeros(1), "y": np.zeros(1), "radii": [1.0]} | more))
+
+
+@pytest.mark.parametrize("kind", ["f4", "f8", ">f4", "i2"])
+@pytest.mark.parametrize("statistic", ["mean", "median", "mode"])
+def test_apertures_and_sky_by_the_definition(kind, statistic):
+    from photutils.geometry import circular_overlap_grid
+
+    rng = np.random.default_rng(5)
+    image = (rng.normal(50, 5, (60, 70)) + (rng.uniform(size=(60, 70)) < 0.05) * 900).astype(kind)
+    sigma = rng.uniform(1, 2, image.shape).astype("f4")
+    bad = rng.uniform(size=image.shape) < 0.1
+    if kind != "i2":
+        image[10:20, 30:45] = np.nan
+    sigma[40:50] = np.nan
+    x, y = rng.uniform(-0.5, 69.5, 40), rng.uniform(-0.5, 59.5, 40)
+    found = measure(
+        image, x, y, [0.4, 3.0, 7.5], sigma=sigma, bad=bad, annulus=(6.5, 13.0), statistic=statistic
+    )
+    values, good = image.astype("f8"), np.isfinite(image.astype("f8")) & ~bad
+    row, column = np.indices(image.shape)
+    for i in range(40):
+        distance = (row - y[i]) ** 2 + (column - x[i]) ** 2
+        sky = values[good & (distance >= 6.5**2) & (distance < 13.0**2)]
+        for _ in range(10):
+            sky = sky[np.abs(sky - np.median(sky)) <= 3 * sky.std()]
+        mean, median = sky.mean(), np.median(sky)
+        level = {"mean": mean, "median": median, "mode": 3 * median - 2 * mean}[statistic]
+        assert found.sky[i] == pytest.approx(level, rel=1e-12)
+        assert found.n_sky[i] == sky.size
+        variance = {"mean": 1, "median": np.pi / 2, "mode": 4.5 * np.pi - 8}[statistic] * sky.var() / sky.size
+        error = np.where(np.isfinite(sigma), sigma.astype("f8"), sky.std())
+        for j, radius in enumerate((0.4, 3.0, 7.5)):
+            edges = -0.5 - x[i], 69.5 - x[i], -0.5 - y[i], 59.5 - y[i]
+            part = circular_overlap_grid(*edges, 70, 60, radius, 1, 1)
+            used = good & (part > 0)
+            flux = np.sum(part[used] * (values[used] - level)) if used.any() else np.nan
+            assert found.flux[i, j] == pytest.approx(flux, rel=1e-9, abs=1e-9, nan_ok=True)
+            square = np.sum(part[used] * error[used] ** 2) + part[used].sum() ** 2 * variance
+            if used.any():
+                assert found.uncertainty[i, j] == pytest.approx(np.sqrt(square), rel=1e-9)
+
+
+def test_an_annulus_without_a_good_pixel_or_off_the_image_gives_no_sky():
+    image = np.ones((30, 30), "f4")
+    image[5:26, 5:26] = np.nan
+    image[14:17, 14:17] = 4
+    found = measure(image, [15.0, 15.0], [15.0, 15.0], [1.0], annulus=(3, 6), statistic="median")
+    assert found.sky.tolist() == [0, 0]
+    assert found.n_sky.tolist() == [0, 0]
+    assert found.flux[:, 0] == pytest.approx(4 * np.pi)
+    far = measure(image, 15.0, 15.0, [1.0], annulus=(200, 300))
+    assert (far.sky[0], far.n_sky[0]) == (0, 0)
+    assert np.isnan(far.sky_sigma[0])

@@ -146,6 +146,31 @@ def test_the_uncertainty_is_that_of_the_samples(grid, fitted):
     assert 0.6 < np.std(pulls) < 1.6
 
 
+def flux_error(found, grid):
+    """Relative error of fluxes that are fitted with a PRF and a background in 7 x 7 pixels."""
+    true = true_prf()
+    step, h = true.factor_x // FACTOR, int(3.5 * FACTOR)
+    core = [
+        PRF(s, f, f)
+        .normalised(10 * f)
+        .samples[n // 2 - h * k : n // 2 + h * k + 1 : k, :][:, n // 2 - h * k : n // 2 + h * k + 1 : k]
+        for s, f, k in ((found.samples, FACTOR, 1), (true.samples, true.factor_x, step))
+        for n in s.shape[:1]
+    ]
+    mine, same = (one - one.mean() for one in core)
+    return (same * same).sum() / (mine * same).sum() - 1
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_normalisation_is_as_good_as_told(grid, seed):
+    """12 stars in 5 frames, with a constant under each stamp."""
+    (found,) = effective(make(12, 5, seed=seed, background=0.3)[0], grid, RULES, EffectiveRules())
+    within = np.hypot(grid.y[::FACTOR, None], grid.x[::FACTOR]) <= 10
+    told = np.hypot(found.level_error * within.sum() / found.samples.sum() * FACTOR**2, found.sum_error)
+    assert 0.0003 < told < 0.003
+    assert abs(flux_error(found, grid)) < 2.5 * told
+
+
 def test_places_fluxes_offsets_and_backgrounds_are_refined(grid):
     """Stars 0.1 pixel off in the list, frames displaced by as much, fluxes 5 % off, and unknown backgrounds."""
     stamps, x, y, flux = make(seed=3, background=0.5, displaced=0.1)

@@ -127,3 +127,26 @@ def test_wrong_input_is_refused():
     for prior in (0.0, 1.0, np.nan):
         with pytest.raises(ValueError, match="prior"):
             point_source_probability(image, image, KERNEL, prior=prior)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 7), (30, 31)])
+@pytest.mark.parametrize("size", [(1, 1), (3, 3), (7, 5)])
+@pytest.mark.parametrize("kind", ["f4", "f8"])
+def test_filter_by_its_equation(shape, size, kind):
+    from scipy.ndimage import correlate
+
+    rng = np.random.default_rng(9)
+    image, sigma = rng.normal(size=shape).astype(kind), rng.uniform(0.5, 2, shape).astype(kind)
+    image[rng.uniform(size=shape) < 0.2] = np.nan
+    sigma[rng.uniform(size=shape) < 0.1] = rng.choice([0, -1, np.nan, np.inf])
+    kernel = rng.uniform(size=size)
+    usable = np.isfinite(image) & np.isfinite(sigma) & (sigma > 0)
+    weight = np.divide(1, sigma.astype("f8") ** 2, where=usable, out=np.zeros(shape))
+    a = correlate(np.where(usable, image, 0) * weight, kernel, mode="constant")
+    b = correlate(weight, kernel**2, mode="constant")
+    known = np.isfinite(image) & (b > 0)
+    expected = np.divide(a, np.sqrt(b), where=known, out=np.full(shape, np.nan))
+    np.testing.assert_allclose(filtered(image, sigma, kernel), expected, rtol=1e-12)
+    single = filtered(image, sigma, kernel, np.float32)
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, expected, rtol=1e-6)

@@ -20,7 +20,9 @@ MODULES = [
     (pipeline, task) for pipeline in FLOW for task in pipeline_tasks(pipeline) if task not in {*CHANGES, *OFF}
 ]
 GROWS = {"detect.tbl", "detect_raw.tbl", "extract_raw.tbl", "header_list.tbl"}  # later modules change them
-UNLIKE = {"provenance.json", *(f"{pipeline}_I1.nl" for pipeline in FLOW)}  # tell of the run itself
+UNLIKE = {  # tell of the run itself
+    *("provenance.json", *(name for one in FLOW for name in (f"{one}_I1.nl", f"progress_{one}.jsonl"))),
+}
 
 
 def stamps(folder):

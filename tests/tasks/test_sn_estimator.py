@@ -7,6 +7,7 @@ from pymopex.kit import namelist
 from pymopex.kit.parameters import Settings
 
 ON = ("have_uncertainties=0", "compute_uncertainties_internally=1")
+LEGACY = "Sky_Scatter=0"
 
 
 def lists(folder):
@@ -22,7 +23,7 @@ def spoil(path, key, value):
 
 
 def test_gain_and_noise_of_the_namelist(few, mopex):
-    words = ("Gain=100", "Read_Noise=9", "Confusion_Sigma=12", *ON)
+    words = ("Gain=100", "Read_Noise=9", "Confusion_Sigma=12", LEGACY, *ON)
     status, log = mopex("sn_estimator", "mosaic_I1.nl", *lists("."), "-O", "out", *words)
     assert status == 0, log
     assert "4 frames, 100 electrons per image unit" in log
@@ -41,7 +42,7 @@ def test_gain_and_noise_of_the_namelist(few, mopex):
 def test_gain_and_noise_of_the_headers(few, mopex):
     for i, name in enumerate((few / "images.txt").read_text().split()):
         spoil(name, "EXPTIME", 10.0 + i)
-    status, log = mopex("sn_estimator", "mosaic_I1.nl", *lists("."), "-O", "out", *ON)
+    status, log = mopex("sn_estimator", "mosaic_I1.nl", *lists("."), "-O", "out", *ON, LEGACY)
     assert status == 0, log
     for i, name in enumerate((few / "images.txt").read_text().split()):
         header = fits.getheader(name)
@@ -71,6 +72,76 @@ def test_headers_that_do_not_tell(few, mopex, key, value, error):
     assert status == 2
     assert log.splitlines() == [f"Error: {name}: {error}"]
     assert not (few / "out").exists()
+
+
+def take_off(folder, level):
+    """Subtract a constant from the frames."""
+    for name in (folder / "images.txt").read_text().split():
+        with fits.open(name, mode="update") as hdus:
+            hdus[0].data = (hdus[0].data - level).astype("f4")
+
+
+def skies(folder, out):
+    """Uncertainties of the sky of the frames, over the true ones."""
+    made = (folder / out / "Sigma-mosaic/SigmaList.txt").read_text().split()
+    true = (folder / "sigmas.txt").read_text().split()
+    return [
+        np.nanmedian(fits.getdata(a)) / np.nanmedian(fits.getdata(b)) for a, b in zip(made, true, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("text", ["0.12", "ZODY_EST", "SKYDRKZB + ZODY_EST"])
+def test_photons_of_a_subtracted_background(few, mopex, text):
+    """The simulated sky of IRAC 1 is 0.12 MJy/sr, and ZODY_EST tells so."""
+    words = ("sn_estimator", "mosaic_I1.nl", *lists("."), *ON, LEGACY)
+    assert mopex(*words, "-O", "whole")[0] == 0
+    whole = skies(few, "whole")
+    take_off(few, 0.12)
+    status, log = mopex(*words, "-O", "without")
+    assert status == 0
+    assert "the sky of 4 frames scatters 1.3" in log
+    assert max(skies(few, "without")) < 0.85
+    status, log = mopex(*words, "-O", "told", f"Subtracted_Background={text}")
+    assert status == 0, log
+    assert "scatters" not in log
+    np.testing.assert_allclose(skies(few, "told"), whole, rtol=1e-3)
+    sigma = (few / "told/Sigma-mosaic/SigmaList.txt").read_text().split()[0]
+    assert fits.getheader(sigma)["SUBBACK"] == pytest.approx(0.12)
+
+
+def test_uncertainties_raised_to_the_scatter_of_the_sky(few, mopex):
+    take_off(few, 0.12)
+    words = ("sn_estimator", "mosaic_I1.nl", *lists("."), *ON)
+    status, log = mopex(*words, "-O", "raised")
+    assert status == 0, log
+    assert "uncertainties of 4 frames raised to the scatter of their sky: 1.3" in log
+    np.testing.assert_allclose(skies(few, "raised"), 1, atol=0.05)
+    header = fits.getheader((few / "raised/Sigma-mosaic/SigmaList.txt").read_text().split()[0])
+    assert header["SKYADDED"] < header["SKYSCAT"]
+
+
+@pytest.mark.parametrize("text", ["-1", "nan", "ZODY_EST+", "zodiacal light", "LONGER_THAN_8"])
+def test_impossible_backgrounds(few, mopex, text):
+    words = ("sn_estimator", "mosaic_I1.nl", *lists("."), *ON, f"Subtracted_Background={text}")
+    status, log = mopex(*words, "-O", "out")
+    assert status == 2
+    assert f"SNESTIMATORIN.Subtracted_Background = {text}: a number from 0, or keywords of the headers" in log
+    assert not (few / "out").exists()
+
+
+def test_keywords_that_headers_lack(few, mopex):
+    words = (
+        "sn_estimator",
+        "mosaic_I1.nl",
+        *lists("."),
+        *ON,
+        "Gain=9",
+        "Read_Noise=9",
+        "Subtracted_Background=NO_SKY",
+    )
+    status, log = mopex(*words, "-O", "out")
+    assert status == 2
+    assert log.count("no NO_SKY in the header; give SNESTIMATORIN.Subtracted_Background") == 4
 
 
 def test_wrong_values_are_named_with_their_line(few, mopex):

@@ -155,6 +155,7 @@ def test_commands_of_a_part_of_the_flow(recipe):
         *("flow.sh", "INPUT_USER_LIST=stars.tbl", "-O", "out", "--from", "mosaic.mosaic_rmask")
     ]
     assert recipe.command("only", "flow/apex_I1.nl", "detect")[4:6] == ["--only", "apex.detect"]
+    assert recipe.command("resume")[3:6] == ["out", "--resume", "out/flow/overlap_I1.nl"]
 
 
 @pytest.mark.parametrize("more", ["-O elsewhere", "word", "A='b", "A=1\nB=2"])

@@ -168,7 +168,8 @@ def rerun(run: Run, folder: str, namelists: list[str], lists: dict[str, str]) ->
 
     The log of the flow is in the folder.
     """
-    from pymopex.kit.driver import Command, flow
+    from pymopex.kit.driver import Command
+    from pymopex.kit.flow import flow
 
     out, grid = os.path.join(folder, "out"), run.path("fif")
     overrides = {**lists, "OUTPUT_DIR": out}

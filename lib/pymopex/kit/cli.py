@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 
 os.environ.setdefault(
@@ -11,7 +12,17 @@ os.environ.setdefault(
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from pymopex import __version__
-from pymopex.kit.errors import EXIT_DONE, EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, TaskFailed
+from pymopex.kit import signals
+from pymopex.kit.errors import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_INPUT,
+    EXIT_INTERRUPTED,
+    EXIT_TERMINATED,
+    InputError,
+    TaskFailed,
+    Terminated,
+)
 
 _USAGE = """usage: mopex TASK NAMELIST [KEY=VALUE ...]   run one module on the products of a run
        mopex TASK --help | --template        its parameters | a commented block for a namelist
@@ -35,28 +46,83 @@ Several:   flow.sh -I images -S sigmas -d masks -m prfmap.tbl -O out overlap.nl 
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run the command line; gives the exit status (0 done, 1 failed, 2 bad input, 130 interrupted)."""
+    """Run the command line; gives the exit status (0 done, 1 failed, 2 bad input, 130 interrupted, 143 terminated)."""
     words = sys.argv[1:] if words is None else list(words)
     try:
-        return _dispatch(words)
+        with signals.caught():
+            return _dispatch(words)
     except InputError as problem:
         _fail(str(problem))
         return EXIT_INPUT
-    except TaskFailed as problem:
-        _fail(str(problem))
-        return EXIT_FAILED
-    except KeyboardInterrupt:
-        _fail("interrupted")
-        return EXIT_INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
-    except Exception as problem:
+    except (KeyboardInterrupt, Exception) as problem:
+        return _failed(problem, words)
+
+
+def _failed(problem: BaseException, words: list[str]) -> int:
+    """Tell of a failure that is not the user's mistake, and how to go on; gives the exit status."""
+    status, text = EXIT_FAILED, _told(problem)
+    if isinstance(problem, KeyboardInterrupt):
+        status = EXIT_TERMINATED if isinstance(problem, Terminated) else EXIT_INTERRUPTED
+    if text:
+        _fail(text)
+    else:
         _fail(f"internal failure, please report it: {type(problem).__name__}: {problem}")
         import traceback
 
-        traceback.print_exc()
-        return EXIT_FAILED
+        traceback.print_exception(problem)
+    again = _again(words)
+    if again:
+        from pymopex.kit import log
+
+        log.say(f"To go on: {again}")
+    return status
+
+
+def _told(problem: BaseException) -> str:
+    """Say what happened; empty for a failure that nobody has thought of."""
+    if isinstance(problem, KeyboardInterrupt):
+        return "terminated" if isinstance(problem, Terminated) else "interrupted"
+    if isinstance(problem, TaskFailed):
+        return str(problem)
+    if _lacks_memory(problem):
+        return (
+            f"not enough memory ({str(problem) or 'the system gives no more'}): cut smaller tiles (--memory 1GB), "
+            "or take fewer processes (do_multiprocess=manual ncpu_multiprocess=1)"
+        )
+    from pymopex.kit.files import reason_of
+
+    reason = reason_of(problem)
+    name = getattr(problem, "filename", None)
+    return f"{name}: {reason}" if reason and name else reason
+
+
+def _lacks_memory(problem: BaseException) -> bool:
+    import errno
+
+    if isinstance(problem, ImportError):  # of a library
+        return "failed to map segment" in str(problem) or "annot allocate memory" in str(problem)
+    return isinstance(problem, MemoryError) or (
+        isinstance(problem, OSError) and problem.errno == errno.ENOMEM
+    )
+
+
+def _again(words: list[str]) -> str:
+    """Give the command that goes on with a pipeline or a flow; empty for other commands."""
+    words = words[1:] if words[:1] == ["legacy"] else words
+    name = f"{words[1]}.sh" if words[:1] == ["drive"] and len(words) > 1 else ""
+    rest = words[2:]
+    if not name and words:
+        name, rest = (
+            {"flow": "flow.sh"}.get(words[0], words[0] if words[0].endswith(".pl") else ""),
+            words[1:],
+        )
+    parts = any(word.startswith(("--from", "--only")) for word in rest)
+    if not name or parts:
+        return ""
+    return shlex.join([name, *(word for word in rest if word != "--resume"), "--resume"])
 
 
 def legacy() -> int:
@@ -121,12 +187,12 @@ def _drive(words: list[str]) -> int:
 
 
 def _flow(words: list[str]) -> int:
-    from pymopex.kit import driver, log, manual
+    from pymopex.kit import driver, flow, log, manual
 
     if not words or words[0] in ("-h", "--help"):
         print(manual.driver_help("flow"), end="")
         return EXIT_DONE
-    driver.flow(driver.parse_command(words, "flow"))
+    flow.flow(driver.parse_command(words, "flow"))
     log.say("flow terminated normally")
     return EXIT_DONE
 
@@ -170,9 +236,11 @@ def _report(words: list[str]) -> int:
             "usage: mopex report OUTPUT_DIR    writes OUTPUT_DIR/report.html, one page that needs no other file"
         )
         return EXIT_DONE
+    from pymopex.kit import lock
     from pymopex.kit.report import write_report
 
-    print(write_report(words[0]))
+    with lock.hold(words[0], make=False):
+        print(write_report(words[0]))
     return EXIT_DONE
 
 
@@ -243,10 +311,12 @@ def _run_task(name: str, words: list[str]) -> int:
     from pymopex.kit import driver, log, namelist, sheets
     from pymopex.kit.parameters import Settings
     from pymopex.kit.task import Run
+    from pymopex.kit.working import at_work
 
     command = driver.parse_command(words)
-    if command.start:
-        raise InputError(f"{name}: --from and --only are for pipelines, such as flow.sh")
+    if command.start or command.resume:
+        flags = "--resume is" if command.resume else "--from and --only are"
+        raise InputError(f"{name}: {flags} for pipelines, such as flow.sh")
     tool = sheets.sheet(name).tool
     optional = tool or not sheets.sheet(name).uses or name in ("simulate", "make_prf", "prepare")
     if name == "prepare" and len(command.namelists) == 1 and not command.namelists[0].endswith(".nl"):
@@ -263,11 +333,9 @@ def _run_task(name: str, words: list[str]) -> int:
     else:
         settings = Settings(namelist.Namelist("command line"), "mosaic", command.overrides, name)
     run = Run(settings)
-    try:
-        driver.check(run, [name], need_frames=not tool and driver.needs_frames([name]))
+    frames = not tool and driver.needs_frames([name])
+    with at_work(run, lambda: driver.check(run, [name], need_frames=frames), make=not optional):
         driver.execute(run, [name])
-    finally:
-        run.pool.close()
     log.say(f"{name} terminated normally")
     return EXIT_DONE
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-EXIT_DONE, EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
+EXIT_DONE, EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 1, 2, 130, 143
 
 
 class InputError(Exception):
@@ -30,6 +30,10 @@ class InputErrors(InputError):
 
 class TaskFailed(Exception):
     """Work that could not be done for a reason a traceback would not explain: exit status 1."""
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end (SIGTERM): exit status 143."""
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

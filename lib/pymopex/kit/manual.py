@@ -40,7 +40,8 @@ def driver_help(pipeline: str) -> str:
         lines += ["  --memory SIZE  memory for all processes together, such as 1GB: smaller tiles (Memory)"]
         lines += ["  --skip-bad-frames  leave out frames that cannot be used"]
     lines += [
-        "  --from MODULE  begin with this module, on the products that are there; --only MODULE  run it alone"
+        "  --from MODULE  begin with this module, on the products that are there; --only MODULE  run it alone",
+        "  --resume  skip the modules that an earlier run has done, if nothing they depend on has changed",
     ]
     lines += [""]
     if not many:

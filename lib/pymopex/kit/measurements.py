@@ -152,15 +152,16 @@ def _add_curves(
     mjd[frames["frame"]] = frames["mjd"]
     expected = sum(_name_rows(part, srcid, keys, mjd) for part in parts)
     table = _create(file, "lightcurve", "Sources in single frames", ROW, expected, LIGHTCURVE)
-    for first in range(1, len(srcid) + 1, _CHUNK):
-        found = np.concatenate([_between(part, first, first + _CHUNK) for part in parts])
+    step = max(1, _ROWS * len(srcid) // max(expected, 1))  # each step reads all files
+    for first in range(1, len(srcid) + 1, step):
+        found = np.concatenate([_between(part, first, first + step) for part in parts])
         table.append(found[np.lexsort((found["frame"], found["srcid"]))])
         table.flush()
     table.cols.srcid.create_csindex(filters=_filters())
     table.cols.frame.create_csindex(filters=_filters())
 
 
-_CHUNK = 500  # sources whose rows are in memory at a time
+_ROWS = 500_000  # rows in memory at a time, about
 
 
 def _name_rows(part: str, srcid: np.ndarray, keys: Sequence, mjd: np.ndarray) -> int:

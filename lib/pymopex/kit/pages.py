@@ -135,6 +135,8 @@ def pipelines_page() -> str:
         "`--memory 1GB` cuts tiles so small that all processes together keep within it (`Memory`). "
         "`--from MODULE` begins with a module, on the products that are there, and `--only MODULE` runs it alone; in a "
         "flow, where several pipelines have it, `PIPELINE.MODULE`. "
+        "`--resume` goes on with a run that was cut, or whose inputs or parameters have changed since: modules "
+        "that are done and hold are skipped, and the products are those of a run without a break. "
         "`--skip-bad-frames` leaves out frames that cannot be used (`Skip_Bad_Frames`). `KEY=VALUE` and "
         "`BLOCK.KEY=VALUE` set any parameter.",
     )
@@ -188,7 +190,13 @@ def codes_page() -> str:
     from pymopex.fit_results import Deblend, FitStatus
 
     fits = ((str(code.value), str(code.legacy), code.meaning) for code in FitStatus)
-    exits = (("0", "done"), ("1", "failed"), ("2", "bad input or parameters"), ("130", "interrupted"))
+    exits = (
+        ("0", "done"),
+        ("1", "failed"),
+        ("2", "bad input or parameters"),
+        ("130", "interrupted"),
+        ("143", "terminated (SIGTERM)"),
+    )
     return _page(
         "Codes",
         "## Status of a fit",

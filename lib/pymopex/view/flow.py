@@ -295,8 +295,8 @@ class Flow:
 
         Parameters
         ----------
-        what : {'flow', 'from', 'only'}
-            All of it, from a module on, or a module alone.
+        what : {'flow', 'resume', 'from', 'only'}
+            All of it, what is not done of it, from a module on, or a module alone.
         name, task : str
             Namelist and module.
 
@@ -313,7 +313,9 @@ class Flow:
             if value:
                 words += [f"{key}={value}"] if key else [f"-{flag}", value]
         words += [*shlex.split(self.more), "-O", self.folder.name]
-        if what != "flow":
+        if what == "resume":
+            words.append("--resume")
+        elif what != "flow":
             pipeline = self._settings(self._own(name)).pipeline
             words += [f"--{what}", f"{pipeline}.{task}"]
         return [*words, *(self.folder.shown(one) for one in self.names)]

@@ -69,7 +69,7 @@ function showSteps() {
   byId("steps").replaceChildren(...(steps.length ? steps : [make("p", { class: "quiet" }, "No flow yet: add pipelines from their templates below, or open a namelist under Products and add it.")]));
   const off = !chosen || running.running;
   byId("run-from").disabled = byId("run-only").disabled = off;
-  byId("run").disabled = running.running || !flow.steps.length;
+  byId("run").disabled = byId("run-resume").disabled = running.running || !flow.steps.length;
   byId("stop").disabled = !running.running;
 }
 
@@ -99,7 +99,7 @@ function pick(step, module) {
 }
 
 const start = (what) => tried(async () => {
-  await post("run", { what, ...(what === "flow" ? {} : chosen) });
+  await post("run", { what, ...(["flow", "resume"].includes(what) ? {} : chosen) });
   document.dispatchEvent(new Event("started"));
 });
 
@@ -122,6 +122,7 @@ const deleteIntermediate = tried(async () => {
 
 export function setUpFlow() {
   byId("run").addEventListener("click", start("flow"));
+  byId("run-resume").addEventListener("click", start("resume"));
   byId("run-from").addEventListener("click", start("from"));
   byId("run-only").addEventListener("click", start("only"));
   byId("stop").addEventListener("click", tried(async () => { await post("stop"); }));
