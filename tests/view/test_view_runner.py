@@ -53,7 +53,7 @@ def test_stop_interrupts_what_runs_and_what_it_started(runner, tmp_path):
     runner.stop()
     state = wait(runner, lambda s: not s["running"])
     assert state["status"] == 130
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < 40  # of the 60 s that it sleeps
     assert list(tmp_path.iterdir()) == []
 
 
