@@ -64,6 +64,43 @@ def gaussian_noise(image: np.ndarray, bad: np.ndarray | None, how: MedianWindow)
     return result
 
 
+def level_and_faint_scatter(
+    image: np.ndarray, bad: np.ndarray | None, window: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Median of a sliding window, and how far below it the values scatter.
+
+    Parameters
+    ----------
+    image : ndarray, shape (ny, nx)
+        Any unit. NaN = no data.
+    bad : ndarray of bool, shape (ny, nx), or None
+        True where a pixel is not to be used.
+    window : int
+        Side of the windows. [pixel]
+
+    Returns
+    -------
+    level, scatter : ndarray of float32, shape (ny, nx)
+        Median, and its distance from the quantile 0.1587, which is 1 sigma of normal noise and takes no notice of what
+        is brighter than the level; NaN only if no window has a tenth of its pixels.
+
+    Notes
+    -----
+    Windows stand at every 22nd part of their side and are interpolated between, as in `gaussian_noise`.
+    """
+    image, good = checked_image(image, bad)
+    size = [min(window, 2 * n + 1) for n in image.shape]
+    nodes = [_nodes(n, max(1, min(size) // _STEPS)) for n in image.shape]
+    quantiles = (_QUANTILES[0], 0.5)
+    low, middle = quantiles_at(
+        image, good, (nodes[0], nodes[1]), (size[0], size[1]), 0.0, quantiles, window**2 // 10
+    )
+    if np.isnan(middle).all():
+        return np.full(image.shape, np.nan, np.float32), np.full(image.shape, np.nan, np.float32)
+    low, middle = filled(low, 1), filled(middle, 1)
+    return _interpolated(nodes, middle, image.shape), _interpolated(nodes, middle - low, image.shape)
+
+
 def _nodes(n: int, step: int) -> np.ndarray:
     """Every so manyth pixel of an axis, and the last one."""
     return np.unique([*range(0, n, step), n - 1])

@@ -9,6 +9,7 @@ import numba
 import numpy as np
 from scipy import ndimage
 
+from pymopex.noise import level_and_faint_scatter
 from pymopex.prf import PRFTable
 
 REACH = 2
@@ -16,6 +17,7 @@ REACH = 2
 
 _PHASES = 10  # places of a source in its pixel, along each axis, for which the PRF is tabled
 _PANEL = 32  # pixel, of the background that is taken off the residuals
+_WINDOW = 61  # points of the grid, of the surroundings that a peak is compared with
 _REST = 0.5  # of the threshold: what must be left without the frame that says most
 
 
@@ -293,6 +295,12 @@ class SearchRules:
     light_fraction: float = 0.1
 
 
+def _surroundings(scores: Scores) -> tuple[np.ndarray, np.ndarray]:
+    """Give the median of the significance round each point, and its scatter below that, 1 or more."""
+    level, scatter = level_and_faint_scatter(scores.significance, scores.norm <= 0, _WINDOW)
+    return np.nan_to_num(level), np.fmax(scatter, 1.0)
+
+
 def find_peaks(scores: Scores, rules: SearchRules) -> tuple[np.ndarray, np.ndarray]:
     """Find the places that look like one more source.
 
@@ -313,8 +321,13 @@ def find_peaks(scores: Scores, rules: SearchRules) -> tuple[np.ndarray, np.ndarr
     The significance is that of the flux of a PRF fitted to the residuals at the place, sum(r q / s^2) /
     sqrt(sum(q^2 / s^2)) over the pixels of the core in all frames: the matched filter, and sqrt of the fall of chi2.
     Without the frame that says most it must still be half of the threshold.
+
+    Where the residuals are worse than the noise, in the halo and the spikes of a bright star or at the end of its PRF,
+    a source must stand out of them: the significance counts from its median within 30 half pixels, in
+    units of how far it scatters below that, if this is more than 1.
     """
-    found = scores.significance
+    found, level, scatter = scores.significance, *_surroundings(scores)
+    found = (found - level) / scatter
     highest = ndimage.maximum_filter(found, 3, mode="constant") == found
     highest &= (found >= rules.threshold) & (scores.count >= rules.least_frames)
     highest &= (
@@ -325,7 +338,7 @@ def find_peaks(scores: Scores, rules: SearchRules) -> tuple[np.ndarray, np.ndarr
     flux = scores.top[at] / scores.norm[at]
     light = scores.light[at] / scores.norm[at]
     others = scores.norm[at] - scores.first_norm[at]
-    rest = (scores.top[at] - scores.first[at]) / np.sqrt(np.maximum(others, 1e-300))
+    rest = (scores.top[at] - scores.first[at]) / np.sqrt(np.maximum(others, 1e-300)) / scatter[at]
     several = scores.count[at] > 1
     keep = (flux >= rules.light_fraction * light) & (~several | (rest >= _REST * rules.threshold))
     order = np.argsort(-found[at], kind="stable")

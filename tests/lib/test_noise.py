@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from pymopex.background import MedianWindow, window_statistic
-from pymopex.noise import faint_side_noise, gaussian_noise
+from pymopex.noise import faint_side_noise, gaussian_noise, level_and_faint_scatter
 
 NORMAL = 0.3413447460685429  # part of a normal distribution between its mean and one standard deviation
 
@@ -125,3 +125,26 @@ def test_the_faint_side_by_the_definition():
         start = np.argmin(values[quarter:] - values[:-quarter])
         mode = values[start : start + quarter + 1].mean()
         assert found[y, x] == pytest.approx(1.4826 * (mode - np.median(values[values < mode])), rel=1e-6)
+
+
+def test_level_and_scatter_take_no_notice_of_what_is_brighter():
+    rng = np.random.default_rng(6)
+    image = rng.normal(3.0, 0.5, (200, 200))
+    image[:, 100:] = rng.normal(10.0, 2.0, (200, 100))
+    stars = rng.random(image.shape) < 0.02
+    image[stars] += 1000
+    image[90:94, 20:24] = np.nan
+    level, scatter = level_and_faint_scatter(image, stars & (image > 1e9), 31)
+    for part, middle, sigma in ((np.s_[20:180, 20:80], 3.0, 0.5), (np.s_[20:180, 120:180], 10.0, 2.0)):
+        assert level[part].mean() == pytest.approx(middle + 0.025 * sigma, abs=0.02 * sigma)  # 2 % are stars
+        assert scatter[part].mean() == pytest.approx(sigma, rel=0.03)
+        assert scatter[part].std() < 0.1 * sigma
+    corner = np.sort(image[:16, :16], axis=None)  # a window is cut at the edges
+    assert level[0, 0] == pytest.approx(np.quantile(corner, 0.5), rel=1e-3)
+    assert scatter[0, 0] == pytest.approx(np.quantile(corner, 0.5) - np.quantile(corner, 0.158655), rel=1e-2)
+
+
+def test_level_of_an_image_without_data():
+    level, scatter = level_and_faint_scatter(np.full((20, 20), np.nan), None, 11)
+    assert np.isnan(level).all()
+    assert np.isnan(scatter).all()

@@ -13,6 +13,7 @@ from pymopex.residual_search import (
     stamps,
 )
 from pymopex.residuals import render
+from scipy import ndimage
 
 SIGMA = 0.1  # image unit
 SIDE = 64  # pixels of a frame
@@ -108,6 +109,27 @@ def test_an_error_of_the_prf_is_no_source_and_a_brighter_residual_is_one(table):
     assert weak.significance.max() > 100
     assert len(find_peaks(weak, SearchRules())[0]) == 0
     assert len(find_peaks(strong, SearchRules())[0]) == 1
+
+
+def knots(scores):
+    """Number of peaks above the threshold, whatever is round them."""
+    found = scores.significance
+    return np.count_nonzero((found == ndimage.maximum_filter(found, 3)) & (found > SearchRules().threshold))
+
+
+def test_what_a_bright_star_leaves_is_no_source_and_one_that_stands_out_of_it_is(table):
+    """A rough halo on half of the frame, several sigma, of which no model knows; a star in it, and one beside it."""
+    rng = np.random.default_rng(8)
+    rough = ndimage.gaussian_filter(rng.normal(0, 1, (SIDE, SIDE)), 1.0)
+    halo = np.where(np.arange(SIDE) > 33, 4 * SIGMA / rough.std(), 0.0)[:, None] * rough
+    frames = [halo + rng.normal(0, SIGMA, halo.shape) for _ in range(4)]
+    bare = search(table, frames)
+    assert knots(bare) > 20
+    assert len(find_peaks(bare, SearchRules())[0]) <= 3
+    stars = draw(table, 30, 50, 25.0) + draw(table, 30, 15, 2.0)
+    row, column = find_peaks(search(table, [frame + stars for frame in frames]), SearchRules())
+    for x, y in ((30, 50), (30, 15)):
+        assert np.hypot(row - y / STEP, column - x / STEP).min() <= 2 * PLACE_TOLERANCE
 
 
 def test_noise_alone_gives_nothing(table):
