@@ -86,11 +86,11 @@ def level_and_faint_scatter(
 
     Notes
     -----
-    Windows stand at every 22nd part of their side and are interpolated between, as in `gaussian_noise`.
+    Windows stand at every eighth of their side and are interpolated between.
     """
     image, good = checked_image(image, bad)
     size = [min(window, 2 * n + 1) for n in image.shape]
-    nodes = [_nodes(n, max(1, min(size) // _STEPS)) for n in image.shape]
+    nodes = [_nodes(n, max(1, min(size) // 8)) for n in image.shape]
     quantiles = (_QUANTILES[0], 0.5)
     low, middle = quantiles_at(
         image, good, (nodes[0], nodes[1]), (size[0], size[1]), 0.0, quantiles, window**2 // 10

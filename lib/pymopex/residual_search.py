@@ -295,9 +295,9 @@ class SearchRules:
     light_fraction: float = 0.1
 
 
-def _surroundings(scores: Scores) -> tuple[np.ndarray, np.ndarray]:
+def _surroundings(significance: np.ndarray, nowhere: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Give the median of the significance round each point, and its scatter below that, 1 or more."""
-    level, scatter = level_and_faint_scatter(scores.significance, scores.norm <= 0, _WINDOW)
+    level, scatter = level_and_faint_scatter(significance, nowhere, _WINDOW)
     return np.nan_to_num(level), np.fmax(scatter, 1.0)
 
 
@@ -326,7 +326,10 @@ def find_peaks(scores: Scores, rules: SearchRules) -> tuple[np.ndarray, np.ndarr
     a source must stand out of them: the significance counts from its median within 30 half pixels, in
     units of how far it scatters below that, if this is more than 1.
     """
-    found, level, scatter = scores.significance, *_surroundings(scores)
+    if not scores.count.any():
+        return np.zeros(0, np.intp), np.zeros(0, np.intp)
+    found = scores.significance
+    level, scatter = _surroundings(found, scores.norm <= 0)
     found = (found - level) / scatter
     highest = ndimage.maximum_filter(found, 3, mode="constant") == found
     highest &= (found >= rules.threshold) & (scores.count >= rules.least_frames)
