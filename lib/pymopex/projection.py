@@ -27,6 +27,7 @@ SYSTEMS = {"J2000": ("RA", "DEC"), "GALACTIC": ("GLON", "GLAT"), "ECLIPTIC": ("E
 """Coordinate systems and the first parts of their CTYPE."""
 
 _INVERSE_TOLERANCE = 1e-9  # pixel, of the iterated inverse of the distortion
+_MOST_STEPS = 50
 _WCS_KEY = re.compile(
     r"(NAXIS|WCSAXES|CTYPE|CRVAL|CRPIX|CDELT|CUNIT|CROTA)\d?$|(CD|PC|PV|PS)\d+_\d+$"
     r"|(A|B|AP|BP)_(ORDER|\d+_\d+)$|LONPOLE$|LATPOLE$|EQUINOX$|EPOCH$|RADE(SYS|CSYS)$"
@@ -107,18 +108,31 @@ def pixel_to_sky(wcs: WCS, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np
 def sky_to_pixel(wcs: WCS, lon: np.ndarray, lat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """0-based pixels of positions [deg], NaN where the projection has none.
 
-    The inverse of a distortion is iterated; where it does not converge the last iterate is returned.
+    The inverse of a distortion is iterated; where it does not converge the last iterate before is returned.
     """
     world = [lon, lat] if wcs.wcs.lng == 0 else [lat, lon]
     x, y = wcs.wcs_world2pix(*world, 0)
     if wcs.has_distortion:
         shown = np.isfinite(x) & np.isfinite(y)
         if shown.any():
-            some = [np.asarray(w)[shown] for w in world]
-            x[shown], y[shown] = wcs.all_world2pix(
-                *some, 0, tolerance=_INVERSE_TOLERANCE, maxiter=50, quiet=True
-            )
+            x[shown], y[shown] = _undistorted(wcs, x[shown], y[shown])
     return x, y
+
+
+def _undistorted(wcs: WCS, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Find the pixels, shape (2, n), that the distortion brings to places; each moves as long as its steps shrink."""
+    wanted = np.stack([x, y])
+    found, least = wanted.copy(), np.full(x.shape, np.inf)
+    with np.errstate(over="ignore", invalid="ignore"):  # far from the frame the polynomials run off
+        for _ in range(_MOST_STEPS):
+            step = np.stack(wcs.pix2foc(*found, 0)) - wanted
+            size = np.abs(step).max(axis=0)
+            going = size < least
+            found -= np.where(going, step, 0.0)
+            least = np.where(going, size, -1.0)
+            if not (least > _INVERSE_TOLERANCE).any():
+                break
+    return found
 
 
 def exact_map(src_wcs: WCS, dst_wcs: WCS) -> PlaneMap:
@@ -229,11 +243,42 @@ def _with_distortion(header: fits.Header) -> WCS | None:
         return None
     if (orders[2] > 1) != (orders[3] > 1) or 1 in orders:
         return None
-    wcs = WCS(fits.Header([card for card in header.cards if card.keyword not in terms]), naxis=2)
+    rest = fits.Header([card for card in header.cards if card.keyword not in terms])
+    wcs = _of_cd_matrix(rest) or WCS(rest, naxis=2)
     a, b, ap, bp = (
         _polynomial(terms, name, order) for name, order in zip(("A", "B", "AP", "BP"), orders, strict=True)
     )
     wcs.sip = Sip(a, b, ap, bp, wcs.wcs.crpix)
+    return wcs
+
+
+def _of_cd_matrix(header: fits.Header) -> WCS | None:
+    """Read a WCS of the keywords that Spitzer frames have, without a detour by text; None if there are others."""
+    from astropy.wcs import WCS
+
+    names = ("CTYPE", "CRVAL", "CRPIX")
+    needed = [f"{name}{axis}" for name in names for axis in (1, 2)] + ["CD1_1", "CD1_2", "CD2_1", "CD2_2"]
+    known = {"NAXIS", "NAXIS1", "NAXIS2", "WCSAXES", "EQUINOX", "RADESYS", *needed}
+    if (
+        not set(needed) <= set(header) <= known
+        or len(header) > len(set(header))
+        or header.get("WCSAXES", 2) != 2
+    ):
+        return None
+    ctype, crval, crpix = ([header[f"{name}{axis}"] for axis in (1, 2)] for name in names)
+    matrix = [[header["CD1_1"], header["CD1_2"]], [header["CD2_1"], header["CD2_2"]]]
+    numbers = (*crval, *crpix, *matrix[0], *matrix[1], header.get("EQUINOX", 2000.0))
+    words = (*ctype, header.get("RADESYS", ""))
+    if not all(type(value) in (int, float) for value in numbers) or not all(
+        type(word) is str for word in words
+    ):
+        return None
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.crval, wcs.wcs.crpix, wcs.wcs.cd = ctype, crval, crpix, matrix
+    if "EQUINOX" in header:
+        wcs.wcs.equinox = header["EQUINOX"]
+    if "RADESYS" in header:
+        wcs.wcs.radesys = header["RADESYS"]
     return wcs
 
 

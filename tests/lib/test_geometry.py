@@ -20,7 +20,7 @@ from pymopex.geometry import (
     frame_wcs,
     pixel_solid_angle,
 )
-from pymopex.projection import exact_map, unit_vectors
+from pymopex.projection import exact_map, pixel_to_sky, sky_system, sky_to_pixel, unit_vectors
 from pymopex.units import MJY_SR_TO_UJY_ARCSEC2, ujy_per_mjysr
 
 ARCSEC = 1 / 3600
@@ -92,10 +92,48 @@ def test_units():
 # ---------------------------------------------------------------- WCS of frames
 
 
-def test_frame_wcs_equals_astropy():
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"EQUINOX": 2000.0, "WCSAXES": 2},
+        {"CUNIT1": "deg", "CUNIT2": "deg"},
+        {"LONPOLE": 170.0},
+        {"RADESYS": "FK5", "CRVAL1": 150},
+        {"CTYPE1": "GLON-TAN-SIP", "CTYPE2": "GLAT-TAN-SIP"},
+        {"CTYPE1": "DEC--TAN-SIP", "CTYPE2": "RA---TAN-SIP", "CRVAL1": 2.0, "CRVAL2": 150.0},
+    ],
+)
+def test_frame_wcs_equals_astropy(more):
+    """Both read numbers as a file has them, to 20 characters."""
     header = frame_header(pa=-76.0)
+    header.update(more)
+    header = fits.Header.fromstring(header.tostring())
     x, y = np.random.default_rng(1).uniform(-0.5, 255.5, (2, 100))
-    assert np.array_equal(frame_wcs(header).all_pix2world(x, y, 0), WCS(header).all_pix2world(x, y, 0))
+    ours, theirs = frame_wcs(header), WCS(header)
+    assert np.array_equal(ours.all_pix2world(x, y, 0), theirs.all_pix2world(x, y, 0))
+    theirs.wcs.set()
+    assert sky_system(ours) == sky_system(theirs)
+    assert ours.wcs.radesys == theirs.wcs.radesys
+    lon, lat = pixel_to_sky(ours, x, y)
+    found = sky_to_pixel(ours, lon, lat)
+    world = (lon, lat) if theirs.wcs.lng == 0 else (lat, lon)
+    known = theirs.all_world2pix(*world, 0, tolerance=1e-9, maxiter=50)
+    assert np.allclose(found, known, rtol=0, atol=2e-9)
+    assert np.allclose(found, (x, y), rtol=0, atol=2e-9)
+
+
+def test_far_from_the_frame_the_inverse_of_the_distortion_stays_finite():
+    """The polynomials run off there; places beside the frame come out as ever."""
+    wcs = made_frame(pa=20.0)
+    x = np.array([10.0, 300.0, 9e3, -2e4, 100.0])
+    y = np.array([20.0, -40.0, 9e3, 2e4, 1e5])
+    found = np.array(sky_to_pixel(wcs, *wcs.wcs_pix2world(x, y, 0)))
+    assert np.isfinite(found).all()
+    again = np.array(wcs.pix2foc(*found, 0))
+    assert np.allclose(again[:, :2], [x[:2], y[:2]], rtol=0, atol=1e-8)
+    other = np.array(sky_to_pixel(wcs, *wcs.wcs_pix2world(x[:2], y[:2], 0)))
+    assert np.array_equal(other, found[:, :2])  # whatever is asked for besides
 
 
 def test_sip_is_used_without_the_suffix():
