@@ -220,17 +220,19 @@ def _is_wild(pixels: np.ndarray) -> bool:
 
 
 def _companion_problems(path: str, shape: tuple[int, int]) -> list[str]:
-    from pymopex.kit.images import read_header
+    from pymopex.kit.images import plain_shape, read_header
 
     if not os.path.exists(path):
         return [f"{path}: no such file"]
     try:
-        header = read_header(path)
+        got = plain_shape(path)
+        if got is None:
+            header = read_header(path)
+            if header.get("NAXIS") != 2:
+                return [f"{path}: has {header.get('NAXIS')} axes; a two-dimensional image is needed"]
+            got = header.get("NAXIS1"), header.get("NAXIS2")
     except InputError as problem:
         return [str(problem)]
-    got = header.get("NAXIS1"), header.get("NAXIS2")
-    if header.get("NAXIS") != 2:
-        return [f"{path}: has {header.get('NAXIS')} axes; a two-dimensional image is needed"]
     if got != shape:
         return [f"{path}: is {got[0]} x {got[1]} pixels; the frame is {shape[0]} x {shape[1]}"]
     return []

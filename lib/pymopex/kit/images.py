@@ -159,6 +159,21 @@ def read_header(path: str) -> fits.Header:
         return hdu.header.copy()
 
 
+def plain_shape(path: str) -> tuple[int, int] | None:
+    """Give NAXIS1 and NAXIS2 of a plain image without its header; None for all others.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be opened.
+    """
+    from pymopex.kit import plain_fits
+
+    with _refused(path):
+        plain = plain_fits.find(path)
+    return (plain.shape[1], plain.shape[0]) if plain is not None and len(plain.shape) == 2 else None
+
+
 @remembered(maxsize=8192)
 def frame_geometry(path: str, refined: bool) -> tuple[WCS, tuple[int, int]]:
     """Read the WCS and the array shape of a frame, once per process."""
