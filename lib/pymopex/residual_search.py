@@ -17,6 +17,9 @@ REACH = 2
 
 _PHASES = 10  # places of a source in its pixel, along each axis, for which the PRF is tabled
 _PANEL = 32  # pixel, of the background that is taken off the residuals
+_ALONG = (6, 9, 12)  # points from a peak, on both sides, at which it may be seen that it lies on a line
+_DIRECTIONS = 16
+_LINE = 0.4  # of the peak, which a line has at all these points
 _WINDOW = 61  # points of the grid, of the surroundings that a peak is compared with
 _REST = 0.5  # of the threshold: what must be left without the frame that says most
 
@@ -301,6 +304,19 @@ def _surroundings(significance: np.ndarray, nowhere: np.ndarray) -> tuple[np.nda
     return np.nan_to_num(level), np.fmax(scatter, 1.0)
 
 
+def _on_line(found: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """Tell of peaks whether in some direction what is found stays high on both sides, as along a spike."""
+    high = np.zeros(row.shape, bool)
+    for angle in np.arange(_DIRECTIONS) * np.pi / _DIRECTIONS:
+        along = np.ones(row.shape, bool)
+        for reach in (*_ALONG, *(-r for r in _ALONG)):
+            y = np.clip(row + round(reach * np.sin(angle)), 0, found.shape[0] - 1)
+            x = np.clip(column + round(reach * np.cos(angle)), 0, found.shape[1] - 1)
+            along &= found[y, x] >= _LINE * found[row, column]
+        high |= along
+    return high
+
+
 def find_peaks(scores: Scores, rules: SearchRules) -> tuple[np.ndarray, np.ndarray]:
     """Find the places that look like one more source.
 
@@ -324,7 +340,8 @@ def find_peaks(scores: Scores, rules: SearchRules) -> tuple[np.ndarray, np.ndarr
 
     Where the residuals are worse than the noise, in the halo and the spikes of a bright star or at the end of its PRF,
     a source must stand out of them: the significance counts from its median within 30 half pixels, in
-    units of how far it scatters below that, if this is more than 1.
+    units of how far it scatters below that, if this is more than 1. Spikes are lines: a peak is none if the significance
+    stays above 0.4 of its own from 3 to 6 pixels on both sides of it, in one direction.
     """
     if not scores.count.any():
         return np.zeros(0, np.intp), np.zeros(0, np.intp)
@@ -344,6 +361,7 @@ def find_peaks(scores: Scores, rules: SearchRules) -> tuple[np.ndarray, np.ndarr
     rest = (scores.top[at] - scores.first[at]) / np.sqrt(np.maximum(others, 1e-300)) / scatter[at]
     several = scores.count[at] > 1
     keep = (flux >= rules.light_fraction * light) & (~several | (rest >= _REST * rules.threshold))
+    keep &= ~_on_line(found, row, column)
     order = np.argsort(-found[at], kind="stable")
     order = order[keep[order]]
     return row[order], column[order]
