@@ -340,8 +340,8 @@ def find_peaks(scores: Scores, rules: SearchRules) -> tuple[np.ndarray, np.ndarr
 
     Where the residuals are worse than the noise, in the halo and the spikes of a bright star or at the end of its PRF,
     a source must stand out of them: the significance counts from its median within 30 half pixels, in
-    units of how far it scatters below that, if this is more than 1. Spikes are lines: a peak is none if on both sides of
-    it, in one direction, the significance stays above 0.4 of its own from 3 to 6 pixels.
+    units of how far it scatters below that, if this is more than 1. Spikes are lines: a peak is no source if on both
+    sides of it, in one direction, the significance stays above 0.4 of its own from 3 to 6 pixels.
     """
     if not scores.count.any():
         return np.zeros(0, np.intp), np.zeros(0, np.intp)
