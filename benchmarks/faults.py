@@ -1,6 +1,6 @@
 """Runs that meet with faults: killed at random moments, without space on the disk, files or memory.
 
-    python benchmarks/faults.py kills FOLDER [NUMBER]    NUMBER (200) kills, each followed by --resume
+    python benchmarks/faults.py kills FOLDER [NUMBER] [SEED]  NUMBER (200) runs killed, each followed by --resume
     python benchmarks/faults.py files FOLDER [FRAMES]    64 open files, FRAMES (2000) frames of 32 pixels
     python benchmarks/faults.py memory FOLDER            address space cut in steps
     python benchmarks/faults.py disk FOLDER              a full and a read-only file system (tmpfs; needs root)
@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
+from contextlib import suppress
 from pathlib import Path
 
 import tables
@@ -37,7 +38,6 @@ SAMPLING = [
 ALL = (*LISTS, *PRFS, *SAMPLING, *FLOW)
 OWN = re.compile(r"provenance.*\.json|progress_\w+\.jsonl|report\.html|\w+\.nl")  # tell of the run itself
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-SEED = 1
 
 
 def mopex(*words, **more):
@@ -97,7 +97,8 @@ def end(process, how):
 
 
 def cut(words, how, moment):
-    """Start a run and end it at a moment; gives its status and its log."""
+    """Start a run and end it at a moment; gives its status, its log, and how long it took if it ended before [s]."""
+    started = time.monotonic()
     process = subprocess.Popen(
         [*MOPEX, *words],
         stdout=subprocess.PIPE,
@@ -107,16 +108,18 @@ def cut(words, how, moment):
     )
     try:
         log, _ = process.communicate(timeout=moment)
+        return process.returncode, log, time.monotonic() - started
     except subprocess.TimeoutExpired:
         end(process, how)
-        log, _ = process.communicate(timeout=60)
-    return process.returncode, log
+        log, _ = process.communicate(timeout=120)
+    return process.returncode, log, 0.0
 
 
-def kills(folder, number=200):
-    """Kill runs and resume them."""
+def kills(folder, number=200, seed=1):
+    """Kill runs and resume them; an interrupt ends it with the table up to there."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it starts with & ignore it
     prepare(folder, 64, 6, 40)
-    random.seed(SEED)
+    random.seed(seed)
     modes = {1: ("do_multiprocess=off",), 2: ("do_multiprocess=manual", "ncpu_multiprocess=2")}
     whole, duration = {}, {}
     for count, mode in modes.items():
@@ -128,13 +131,21 @@ def kills(folder, number=200):
         print(f"{count} processes: {duration[count]:.1f} s, {len(whole[count])} products", flush=True)
     print("same products with both:", whole[1] == whole[2], flush=True)
     rows = defaultdict(Counter)
+    with suppress(KeyboardInterrupt):
+        cut_runs(number, modes, duration, whole[1], rows)
+    table(rows)
+
+
+def cut_runs(number, modes, duration, whole, rows):
+    """Cut runs, let them be resumed, and compare what they make."""
     for trial in range(number):
         how, count = SIGNALS[trial % 3], 1 + trial // 3 % 2
         row = rows[how.name, count]
-        one_kill(("flow", "-O", "out", "create_report=0", *modes[count], *ALL), how, duration[count], row)
+        words = ("flow", "-O", "out", "create_report=0", *modes[count], *ALL)
+        duration[count] = one_kill(words, how, duration[count], row)
         found = products("out")
-        unlike = [name for name in whole[1] if found.get(name) != whole[1][name]]
-        more = sorted(set(found) - set(whole[1]))
+        unlike = [name for name in whole if found.get(name) != whole[name]]
+        more = sorted(set(found) - set(whole))
         row["equal"] += not unlike and not more
         row["halves behind --resume"] += bool(halves("out"))
         if unlike or more or halves("out"):
@@ -142,17 +153,16 @@ def kills(folder, number=200):
             shutil.copytree("out", f"bad{trial}", dirs_exist_ok=True)
         if (trial + 1) % 20 == 0:
             print(f"{trial + 1} runs cut", file=sys.stderr, flush=True)
-    table(rows)
 
 
 def one_kill(words, how, duration, row):
-    """Kill a run, and perhaps its reruns, and let the last of them end."""
+    """Kill a run, and perhaps its reruns, and let the last of them end; gives how long a whole run takes now [s]."""
     shutil.rmtree("out", ignore_errors=True)
-    status, log = cut(words, how, random.uniform(0, duration))
+    status, log, took = cut(words, how, random.uniform(0, duration))
     wanted = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[how]
     ended = log.endswith("flow terminated normally\n")
     begun = "Warning" in log or "==" in log or "Error" in log  # Python has started, and so has the program
-    row["kills"] += 1
+    row["kills"] += not took
     row["ended before"] += ended
     row["killed while Python started"] += not begun
     if begun and not ended and (status != wanted or "Traceback" in log):
@@ -161,8 +171,7 @@ def one_kill(words, how, duration, row):
     row["halves at once"] += bool(halves("out"))
     for _ in range(2):
         if random.random() < 0.5:
-            cut((*words, "--resume"), how, random.uniform(0, duration))
-            row["kills"] += 1
+            row["kills"] += not cut((*words, "--resume"), how, random.uniform(0, duration))[2]
     status, log = mopex(*words, "--resume")
     row["resumed"] += status == 0 and log.endswith("flow terminated normally\n")
     if status:
@@ -170,6 +179,7 @@ def one_kill(words, how, duration, row):
     row["modules skipped"] += sum(map(int, re.findall(r"(\d+) of \d+ modules are done and skipped", log)))
     row["modules skipped"] += sum(map(int, re.findall(r"all (\d+) modules are done", log)))
     row["runs"] += 1
+    return took or duration
 
 
 def table(rows):

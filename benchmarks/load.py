@@ -3,7 +3,8 @@
     python benchmarks/load.py FOLDER [frames] [flows] [tables] [catalogues] [curves] [fif] [KEY=VALUE ...]
 
 Each part runs in a process of its own; prints seconds of processor time and the peak of memory. Keys go to Mosaic in
-the part ``fif``, which takes 65 GB of disk with all outlier methods; with COADDER_DIR the tiles are elsewhere.
+the part ``fif``, which takes 65 GB of disk with all outlier methods; with COADDER_DIR the tiles are elsewhere, and
+SIDE is another size of its fiducial frame.
 """
 
 import os
@@ -149,7 +150,9 @@ def fif() -> None:
     from pymopex.kit.cli import main
     from pymopex.kit.fif import write_fif
 
-    middle, pixel = (SIDE + 1) / 2, 0.6 / 3600
+    words = dict(word.split("=", 1) for word in sys.argv[2:] if "=" in word)
+    side = int(words.pop("SIDE", SIDE))
+    middle, pixel = (side + 1) / 2, 0.6 / 3600
     frame = FiducialFrame(
         projtype="TAN",
         crval1=150.0,
@@ -157,20 +160,17 @@ def fif() -> None:
         crpix1=middle,
         crpix2=middle,
         crota2=0.0,
-        naxis1=SIDE,
-        naxis2=SIDE,
+        naxis1=side,
+        naxis2=side,
         cdelt1=-pixel,
         cdelt2=pixel,
         ctype1="RA---TAN",
         ctype2="DEC--TAN",
     )
     write_fif("wide.tbl", frame, "load")
-    words = ("FIF_FILE_NAME=wide.tbl", "run_fiducial_image_frame=0", "create_report=0", "do_multiprocess=off")
-    assert main(["drive", "mosaic", "-n", "mosaic_I1.nl", *LISTS, *words, *_keys()]) == 0
-
-
-def _keys() -> list[str]:
-    return [word for word in sys.argv[2:] if "=" in word]
+    usual = ("FIF_FILE_NAME=wide.tbl", "run_fiducial_image_frame=0", "create_report=0", "do_multiprocess=off")
+    keys = [f"{key}={value}" for key, value in words.items()]
+    assert main(["drive", "mosaic", "-n", "mosaic_I1.nl", *LISTS, *usual, *keys]) == 0
 
 
 def measured(part: str) -> None:

@@ -1,6 +1,7 @@
 """Runs that are cut at any place and go on with ``--resume``: their products are those of a run without a break."""
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import tables
-from pymopex.kit import driver, resume
+from pymopex.kit import cli, driver, lock, resume
 from pymopex.kit.files import unfinished_prefix
 
 FLOW = ("overlap_I1.nl", "mosaic_I1.nl")
@@ -148,6 +149,23 @@ def test_a_run_that_is_cut_goes_on_and_makes_the_same(fresh, wanted, mopex, plac
     assert unlike("out", wanted) == []
     assert halves() == []
     assert not Path("out/run.lock").exists()
+
+
+@pytest.mark.parametrize(("how", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_that_python_wraps_in_another_exception(mopex, monkeypatch, how, status):
+    """As while a class is made: RuntimeError, "Error calling __set_name__"."""
+
+    def wrap(words):
+        try:
+            signal.raise_signal(how)
+        except KeyboardInterrupt as problem:
+            raise RuntimeError("Error calling __set_name__") from problem
+
+    monkeypatch.setattr(cli, "_dispatch", wrap)
+    found, log = mopex("flow", *FLOW)
+    assert found == status
+    assert "Traceback" not in log
+    assert log.splitlines()[-1].startswith("To go on: flow.sh ")
 
 
 def test_a_run_that_is_cut_again_and_again(fresh, wanted, mopex):
@@ -456,6 +474,22 @@ def test_two_runs_into_one_directory(done, mopex):
     assert sorted(map(str, halves())) == sorted(others)
 
 
+def test_what_is_left_behind_is_removed_later_too(done, mopex):
+    """By the first run that begins, whatever is refused or only looked at before."""
+    Path("out/run.lock").write_text(json.dumps({"pid": 99999999}))
+    host = unfinished_prefix().rsplit("-", 2)[0]
+    Path(f"out/{host}-99999999-a.fits").touch()
+    assert mopex("report", "out")[0] == 0
+    assert mopex("flow", *GIVEN, *ONE, *FLOW, "RM_THRESH=-1")[0] == 2
+    assert mopex("mosaic_rmask", "out/mosaic_I1.nl", "RM_THRESH=-1")[0] == 2
+    assert len(halves()) == 1
+    status, log = mopex("flow", *GIVEN, *ONE, *FLOW, "--resume")
+    assert status == 0, log
+    assert "1 half-written files of a run that was cut are removed" in log
+    assert halves() == []
+    assert not Path("out/run.lock").exists()
+
+
 def test_a_lock_of_another_user(done, mopex, monkeypatch):
     """Its file may be read, but not written: root may do both, so the system is asked in its place."""
     opened, refused = os.open, [os.O_RDWR]
@@ -479,6 +513,18 @@ def test_a_lock_of_another_user(done, mopex, monkeypatch):
         assert status == 1
         text = "whether another run is at work there is not known: no permission"
         assert f"Error: out/run.lock: cannot be read, and {text}" in log
+
+
+def test_a_file_system_without_locks(done, mopex, monkeypatch):
+    def refuse(descriptor, how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr(lock, "_warned", set())
+    status, log = mopex("flow", *GIVEN, *ONE, *FLOW, "--resume")
+    assert status == 0, log
+    assert log.count("Warning: out: its file system has no locks; start no second run there") == 1
+    assert not Path("out/run.lock").exists()
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,32 @@ def test_no_memory_to_begin_with(work):
     assert not Path("out").exists()
 
 
+ALGEBRA = """
+import resource, sys
+from pymopex.kit import cli, working
+def less(room):
+    with open("/proc/self/statm") as file:
+        size = int(file.read().split()[0]) * resource.getpagesize() + (room << 20)
+    resource.setrlimit(resource.RLIMIT_AS, (size, resource.RLIM_INFINITY))
+import numpy, scipy.linalg
+less(int(sys.argv[1]))
+working._check_limits()
+less(1)
+scipy.linalg.cho_factor(numpy.eye(3)), numpy.linalg.cholesky(numpy.eye(3))
+print("done")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize(("room", "done"), [(500, True), (60, False)])
+def test_linear_algebra_does_not_wait_for_memory(room, done):
+    """Its library asks again for ever, wherever the memory ends: it has what it needs before work begins."""
+    command = [sys.executable, "-c", ALGEBRA, str(room)]
+    found = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert (found.stdout == "done\n") == done, found.stderr
+    assert ("not enough memory" in found.stderr) == (not done)
+
+
 def test_a_failure_keeps_its_cause_when_it_comes_from_a_worker(work, mopex, monkeypatch):
     full = SimpleNamespace(run=lambda run: run.map(refuse, [1, 2, 3]))
     monkeypatch.setitem(sys.modules, "pymopex.tasks.medfilter", full)

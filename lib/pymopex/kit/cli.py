@@ -42,6 +42,8 @@ Pipelines: overlap.sh, mosaic.sh, apex.sh, apex_qa.sh -n NAMELIST [-I images -S 
 One image: apex_1frame.sh -n NAMELIST [-i image -s sigma -d mask -p prf -O out ...]
 Positions: apex_user_list.sh, apex_user_list_1frame.sh -n NAMELIST -u list [...]
 Several:   flow.sh -I images -S sigmas -d masks -m prfmap.tbl -O out overlap.nl mosaic.nl apex.nl apex_qa.nl
+Parts:     --from MODULE begins with a module, --only MODULE runs it alone, --resume goes on with a run that was cut;
+           --help of each tells its flags and modules
 """
 
 
@@ -58,7 +60,7 @@ def main(words: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     except (KeyboardInterrupt, Exception) as problem:
-        return _failed(problem, words)
+        return _failed(signals.received() or problem, words)
 
 
 def _failed(problem: BaseException, words: list[str]) -> int:

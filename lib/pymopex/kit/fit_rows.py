@@ -26,7 +26,7 @@ def table_rows(run: Run, sources: Any, found: list[Fitted]) -> dict[str, Any]:
     grid = pixel_grid(run)
     noise, coverage = _noise_maps(run), _coverage(run)
     limit = _shift_limit(run)
-    factor = _noise_correlation(run) ** 2
+    factor = noise_correlation(run) ** 2
     rows = [
         row
         for fitted in found
@@ -43,7 +43,7 @@ def table_rows(run: Run, sources: Any, found: list[Fitted]) -> dict[str, Any]:
     data["x"], data["y"] = pixel[:, 0], pixel[:, 1]
     _pixel_errors(grid, data, rows)
     ratios = [_snr(run, row, x, y, (noise, coverage), grid) for row, (x, y) in zip(rows, pixel, strict=True)]
-    data["SNR"] = np.array(ratios) / _noise_correlation(run)
+    data["SNR"] = np.array(ratios) / noise_correlation(run)
     return data
 
 
@@ -78,7 +78,7 @@ def _group_rows(sources: Any, fitted: Fitted, limit: float, factor: float) -> li
                 "Dec": dec,
                 "delta_Dec": _root(cov[1, 1]) / _ARCSEC,
                 "delta_RAD": cov[0, 1] / across / _ARCSEC,
-                "flux": fit.flux,
+                "flux": fit.flux - fit.flux_bias,
                 "delta_flux": _root(cov[2, 2]),
                 "bckgrnd": fitted.fit.background,
                 "chi2/dof": fitted.fit.chi2_dof,
@@ -157,7 +157,7 @@ def _pixel_errors(grid: Any, data: dict[str, Any], rows: list[dict[str, Any]]) -
     data["delta_xy"] = turned[:, 0, 1]
 
 
-def _noise_correlation(run: Run) -> float:
+def noise_correlation(run: Run) -> float:
     """Give the factor for the noise that neighbouring pixels of a mosaic share; 1 in the fit of frames."""
     return float(run.params.Noise_Correlation) if run.single else 1.0
 

@@ -28,6 +28,8 @@ _UNLOCKED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 _held: dict[
     str, tuple[int, bool]
 ] = {}  # folders that are held, by which process, and whether a run was cut there
+_tidied: set[str] = set()  # of these, where nothing half written is left of it
+_warned: set[str] = set()
 
 
 @contextmanager
@@ -57,7 +59,7 @@ def hold(folder: str, *, make: bool = True) -> Iterator[bool]:
     -----
     The lock is that of ``flock``. It is gone with the last process of the run, its workers included, however they
     end; NFS passes it on to other machines where its lock service runs. The file is removed in the end: where
-    it is left, a run was cut.
+    it is left, a run was cut, and nobody has called `remove_unfinished` since.
     """
     key, path = os.path.realpath(folder), os.path.join(folder, NAME)
     owner, cut = _held.get(key, (0, False))
@@ -76,8 +78,10 @@ def hold(folder: str, *, make: bool = True) -> Iterator[bool]:
     finally:
         if _held.get(key, (0, False))[0] == os.getpid():
             del _held[key]
-            with suppress(OSError):
-                os.unlink(path)
+            if not cut or key in _tidied:
+                with suppress(OSError):
+                    os.unlink(path)
+            _tidied.discard(key)
             with suppress(OSError):
                 fcntl.flock(descriptor, fcntl.LOCK_UN)  # workers that still end have it, too
             os.close(descriptor)
@@ -103,7 +107,11 @@ def _take(folder: str, path: str, make: bool) -> tuple[int | None, bool]:
             holder = _read(descriptor)
             os.close(descriptor)
             if problem.errno in _UNLOCKED:
-                log.say(f"Warning: {folder}: its file system has no locks; start no second run there")
+                with suppress(OSError):
+                    os.unlink(path)
+                if folder not in _warned:
+                    log.say(f"Warning: {folder}: its file system has no locks; start no second run there")
+                _warned.add(folder)
                 return None, False
             if time.monotonic() > until or not _gone(holder):
                 raise InputError(_refusal(folder, holder)) from None
@@ -208,6 +216,7 @@ def remove_unfinished(output: str, elsewhere: Iterable[str] = ()) -> None:
         below[:] = [name for name in below if not writer_of(name)]
     for folder in elsewhere:
         count += _remove_of_gone(folder, os.listdir(folder))
+    _tidied.update({os.path.realpath(output)} & _held.keys())
     if count:
         log.say(f"{count} half-written files of a run that was cut are removed")
 

@@ -150,7 +150,10 @@ def _add_curves(
     """Append the rows of the jobs by source and frame, however the jobs were cut, and index them."""
     mjd = np.full(int(frames["frame"].max()) + 1, np.nan)
     mjd[frames["frame"]] = frames["mjd"]
-    expected = sum(_name_rows(part, srcid, keys, mjd) for part in parts)
+    names = np.array([first * _NUMBERS + number for first, number in keys], np.int64)
+    order = np.argsort(names)
+    names, numbers = names[order], np.asarray(srcid)[order]
+    expected = sum(_name_rows(part, names, numbers, mjd) for part in parts)
     table = _create(file, "lightcurve", "Sources in single frames", ROW, expected, LIGHTCURVE)
     step = max(1, _ROWS * len(srcid) // max(expected, 1))  # each step reads all files
     for first in range(1, len(srcid) + 1, step):
@@ -164,17 +167,15 @@ def _add_curves(
 _ROWS = 500_000  # rows in memory at a time, about
 
 
-def _name_rows(part: str, srcid: np.ndarray, keys: Sequence, mjd: np.ndarray) -> int:
+def _name_rows(part: str, names: np.ndarray, numbers: np.ndarray, mjd: np.ndarray) -> int:
     """Give the rows of a job the numbers of their sources and the dates, in order of the numbers; counts them."""
-    names = np.array([first * _NUMBERS + number for first, number in keys], np.int64)
-    order = np.argsort(names)
     found = np.load(part)
     wanted = found["first"] * _NUMBERS + found["number"]
-    place = np.minimum(np.searchsorted(names, wanted, sorter=order), len(names) - 1)
+    place = np.minimum(np.searchsorted(names, wanted), len(names) - 1)
     rows = np.zeros(len(found), ROW)
     for name in ROW.names or ():
         rows[name] = found[name]
-    rows["srcid"] = np.asarray(srcid)[order[place]]
+    rows["srcid"] = numbers[place]
     rows["mjd"] = mjd[rows["frame"]]
     np.save(part, rows[np.argsort(rows["srcid"], kind="stable")])
     return len(rows)

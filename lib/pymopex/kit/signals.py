@@ -42,8 +42,14 @@ def caught() -> Iterator[None]:
 
 def check() -> None:
     """Raise what was received and has got lost, as in a callback of a library."""
-    if _received:
-        raise _KINDS[_received[-1]]
+    lost = received()
+    if lost:
+        raise lost
+
+
+def received() -> KeyboardInterrupt | None:
+    """Give what was received last; where classes are made, Python has wrapped it in another exception."""
+    return _KINDS[_received[-1]]() if _received else None
 
 
 def outside_compilers(act: Callable[[int], None]) -> Callable[[int, FrameType | None], None]:

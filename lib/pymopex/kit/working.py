@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 
 from pymopex.kit import lock, resume
@@ -48,14 +49,43 @@ def at_work(run: Run, check_first: Callable[[], None], *, make: bool = True) -> 
         run.pool.close()
 
 
+@cache
 def _check_limits() -> None:
-    """Refuse a limit of the address space in which libraries hang for ever while they are loaded."""
+    """Refuse a limit of the address space in which libraries hang for ever, while they are loaded or later."""
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if limit != resource.RLIM_INFINITY and limit < _LEAST:
+    if limit == resource.RLIM_INFINITY:
+        return
+    least = _LEAST if limit < _LEAST else max(_LEAST, _used() + 3 * _BLOCK)
+    if limit < least:
         raise TaskFailed(
             f"processes may have no more than {limit >> 20} MB of address space here (ulimit -v): "
-            f"not enough memory; at least {_LEAST >> 20} MB are needed"
+            f"not enough memory; at least {least >> 20} MB are needed"
         )
+    _let_algebra_take_memory()
 
 
+def _used() -> int:
+    """Give the address space that is used once the libraries of linear algebra are loaded; 0 if that is not known."""
+    import scipy.linalg  # noqa: F401
+
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[0]) * resource.getpagesize()
+    except OSError:  # not on this system
+        return 0
+
+
+def _let_algebra_take_memory() -> None:
+    """Let the libraries of numpy and of scipy take a block each, for good: else they ask for ever if there is none.
+
+    Workers have the blocks from their parent.
+    """
+    import numpy as np
+    import scipy.linalg
+
+    np.linalg.cholesky(np.eye(2))
+    scipy.linalg.cho_factor(np.eye(2))
+
+
+_BLOCK = 34 << 20  # bytes, of one library
 _LEAST = 500 << 20  # bytes; with 600 MB a small run begins, and ends with a message
