@@ -95,6 +95,11 @@ class FitSettings:
         Longest step of a position in one iteration [pixel].
     max_shift : float or None
         Farthest a position may go from its start [pixel]; None for half the longer side of the fit box.
+    bias_noise : float or None
+        Variance of the noise over that of the sigmas, with which the biases of the fluxes are worked out; None: they
+        are not.
+    bias_scaled : bool
+        Times chi2/dof, whatever it is; else only where it is below 1, since an error of the PRF is no noise.
 
     Raises
     ------
@@ -111,6 +116,8 @@ class FitSettings:
     fixed_positions: bool = False
     max_step: float = 0.5
     max_shift: float | None = None
+    bias_noise: float | None = None
+    bias_scaled: bool = False
 
     def __post_init__(self) -> None:
         for name in ("max_n_ps", "max_iterations"):
@@ -146,6 +153,9 @@ class SourceFit:
         found.
     added : bool
         Whether active deblending added the source.
+    flux_bias : float
+        By how much the flux is too high in the mean [microjansky] (see `pymopex.fit_bias`); 0 where it was not asked
+        for, the position was not fitted or is at its bound, or the fit did not converge.
     """
 
     u: float
@@ -158,6 +168,7 @@ class SourceFit:
     status: FitStatus
     parent: int
     added: bool
+    flux_bias: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pymopex import fit_kernels as kernels
+from pymopex.fit_bias import flux_bias
 from pymopex.fit_data import GroupData
 from pymopex.fit_results import Deblend, FitSettings, FitStatus, GroupFit, SourceFit
 from pymopex.group_kernels import box_sums, pixels_per_arcsec
@@ -228,6 +229,7 @@ def finish(n: int, fit: Solution | None, table: PRFTable, settings: FitSettings)
     partial, count = box_sums(fit.group, fit.group.weight * residual**2)
     own = 1 if settings.fixed_positions else 3
     first_added = fit.group.n_sources - fit.added
+    bias = _biases(fit, table, settings)
     for i, parent in enumerate(fit.parents):
         part = slice(3 * i, 3 * i + 3)
         n_pixels = int(count[:, i].sum())
@@ -243,6 +245,7 @@ def finish(n: int, fit: Solution | None, table: PRFTable, settings: FitSettings)
             _status(fit, i, covariance, settings),
             int(parent),
             i >= first_added,
+            float(bias[i]),
         )
         if source.added:
             sources.append(source)
@@ -263,6 +266,20 @@ def finish(n: int, fit: Solution | None, table: PRFTable, settings: FitSettings)
         fit.group.n_sources,
         capped,
     )
+
+
+def _biases(fit: Solution, table: PRFTable, settings: FitSettings) -> np.ndarray:
+    """Give the bias of each flux, if it is asked for; a position at its bound is one that was not fitted."""
+    nothing = np.zeros(fit.group.n_sources)
+    if settings.bias_noise is None or fit.ended != kernels.CONVERGED or not fit.dof > 0:
+        return nothing
+    free = fit.free.copy()
+    free[:-1] &= np.repeat(~fit.at_bound, 3) | np.tile([False, False, True], fit.at_bound.size)
+    covariance = covariance_of(fit.matrix, free)
+    if not np.isfinite(covariance).all():
+        return nothing
+    measured = fit.chi2_dof if settings.bias_scaled else min(fit.chi2_dof, 1.0)
+    return flux_bias(fit.group, table, fit.p, covariance, settings.bias_noise * measured)
 
 
 def _status(fit: Solution, i: int, covariance: np.ndarray, settings: FitSettings) -> FitStatus:

@@ -100,3 +100,45 @@ def test_uncertainties_from_the_scatter_of_the_frames(field, mopex, tmp_path, mo
             assert scattered.column(name)[i] == pytest.approx(wanted, rel=5e-3, abs=1e-9), (number, name)
         told += abs(light - 1) > 0.1
     assert told > 5
+
+
+def test_fluxes_without_the_bias_of_a_free_position(field, mopex, tmp_path, monkeypatch):
+    """Unbiased_Flux takes variance / flux off sources alone, and the SNR follows; single frames stay as they are."""
+    monkeypatch.chdir(field.copy(tmp_path / "work"))
+    tables, curves = {}, {}
+    keys = ("Detect_Residual=0", "Fit_Passes=1", "Angular_Distance=0")
+    for name, more in (
+        ("plain", ("Unbiased_Flux=0",)),
+        ("unbiased", ("Unbiased_Flux=1",)),
+        ("wider", ("Unbiased_Flux=1", "Frame_Errors=1")),
+        ("scaled", ("Unbiased_Flux=1", "Scale_Errors=1")),
+        ("fixed", ("Unbiased_Flux=1", "Fixed_Positions=1")),
+        ("fixed plain", ("Unbiased_Flux=0", "Fixed_Positions=1")),
+    ):
+        status, log = mopex("sourcestimate", "out/apex_I1.nl", *keys, *more)
+        assert status == 0, log
+        tables[name] = read_table("out/extract_raw.tbl")
+        curves[name] = read_light_curve("out/extract.h5", int(tables[name].column("srcid")[0]))["flux"]
+
+    def column(table, name):
+        return np.asarray(tables[table].column(name), float)
+
+    flux, error = column("plain", "flux"), column("plain", "delta_flux")
+    taken = flux - column("unbiased", "flux")
+    use = (column("plain", "status") == 1) & (flux > 4 * error)
+    assert use.sum() > 20
+    alone = error**2 / flux  # in noise that is the same in all pixels; photons of the star make it less
+    assert (np.abs(taken[use]) < 1.5 * alone[use]).all()
+    faint = np.argsort(np.where(use, flux / error, np.inf))[:3]
+    assert (taken[faint] / alone[faint]).mean() == pytest.approx(1, abs=0.3)
+    assert (taken[column("plain", "status") == 0] == 0).all()
+    np.testing.assert_array_equal(error, column("unbiased", "delta_flux"))
+    np.testing.assert_allclose(
+        (column("unbiased", "SNR") / column("plain", "SNR"))[use], 1 - (taken / flux)[use], rtol=1e-4
+    )
+    np.testing.assert_array_equal(curves["plain"], curves["unbiased"])
+    np.testing.assert_array_equal(column("wider", "flux"), column("unbiased", "flux"))
+    np.testing.assert_array_equal(column("fixed", "flux"), column("fixed plain", "flux"))
+    scaled = (flux - column("scaled", "flux"))[faint] / taken[faint]
+    chi = column("plain", "chi2/dof")[faint]
+    np.testing.assert_allclose(scaled, chi / np.minimum(chi, 1), rtol=0.1)
