@@ -3,6 +3,7 @@
 import contextlib
 import io
 import shutil
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,10 @@ _ALSO = (
     *("make_array_corr_files=1", "make_array_corr_mosaic=1", "mosaic_corrected_images=1"),
     *("create_rmask_mosaic=1", "create_outlier_mosaic=1", "create_dual_outlier_mosaic=1"),
 )
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts what runs in its background so
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass(frozen=True)
