@@ -71,6 +71,7 @@ def run(folder: Path, *words: str) -> None:
 
 def flow(folder: Path, frames: int, changes: list[str]) -> None:
     """Simulate, and run the flow, as far as this is not done."""
+    folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "data/truth/sources.tbl").exists():
         run(folder, "mopex", "simulate", "OUTPUT_DIR=data", f"N_Frames={frames}")
         words = ("Channel=1", "Magnification_Method=spline", "OUTPUT_DIR=prf")
