@@ -240,8 +240,9 @@ def coming_page() -> str:
         "`<base>` is the file name of a frame without its ending, `<list>` that of the list of frames, `<n>` the "
         "number of a tile. Folders are named by their keys; their defaults are those of release 18. Namelists of "
         "older releases set their own, such as `COMBINER_DIR = Combine/`.",
-        "All stay in `OUTPUT_DIR`: a folder or file name of a namelist that leads out of it is refused, unless the command "
-        "line gives it. A table that `FIF_FILE_NAME` wants elsewhere is made as `OUTPUT_DIR/FIF.tbl`, and the log says so.",
+        "All stay in `OUTPUT_DIR`: a folder or file name of a namelist that leads out of it is refused, unless the "
+        "command line gives it. A table that `FIF_FILE_NAME` wants elsewhere is made as `OUTPUT_DIR/FIF.tbl`, and the "
+        "log says so.",
         *_table(("file", "made by"), _legacy_products()),
     )
 
