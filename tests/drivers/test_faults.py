@@ -168,6 +168,33 @@ def test_a_signal_that_python_wraps_in_another_exception(mopex, monkeypatch, how
     assert log.splitlines()[-1].startswith("To go on: flow.sh ")
 
 
+# Ends a run while its processes are started: behind the first, before the executor knows it.
+START = """
+import os, sys
+from multiprocessing import process
+from pymopex.kit import cli
+start = process.BaseProcess.start
+def start_and_end(self):
+    start(self)
+    process.BaseProcess.start = start
+    os.kill(os.getpid(), int(sys.argv[1]))
+process.BaseProcess.start = start_and_end
+raise SystemExit(cli.main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize(("how", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_processes_are_started(fresh, wanted, mopex, how, status):
+    words = ("flow", *GIVEN, *TWO, *FLOW)
+    command = [sys.executable, "-c", START, str(int(how)), *words]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+    assert done.returncode == status, done.stdout
+    assert "Traceback" not in done.stdout
+    status, log = mopex(*words, "--resume")
+    assert status == 0, log
+    assert unlike("out", wanted) == []
+
+
 def test_a_run_that_is_cut_again_and_again(fresh, wanted, mopex):
     words = ("flow", *GIVEN, *ONE, *FLOW)
     for place in (

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pymopex.kit import log, signals
 from pymopex.kit.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, TaskFailed
@@ -73,6 +73,9 @@ class Pool:
             raise TaskFailed(
                 f"a process was killed while it worked on {what}, perhaps for lack of memory"
             ) from None
+        except KeyboardInterrupt:
+            self.stop()  # while processes are started, they would wait for ever for a thread that is not there yet
+            raise
 
     def close(self) -> None:
         """End the processes."""
@@ -82,13 +85,15 @@ class Pool:
 
     def stop(self) -> None:
         """End the processes at once: jobs at work remove what they have half written, and no other is begun."""
+        import multiprocessing
+
         executor, self._executor = self._executor, None
         if executor is None:
             return
-        processes = list((getattr(executor, "_processes", None) or {}).values())
+        processes = multiprocessing.active_children()  # the executor may not know all yet
         for process in processes:
             with suppress(OSError):
-                os.kill(process.pid, signal.SIGINT)
+                os.kill(cast(int, process.pid), signal.SIGINT)
         executor.shutdown(wait=False, cancel_futures=True)
         until = time.monotonic() + _GRACE
         for process in processes:

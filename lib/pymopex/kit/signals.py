@@ -18,6 +18,7 @@ _KINDS: dict[int, type[KeyboardInterrupt]] = {
 _LATER = 0.05  # s
 _COMPILERS = ("numba", "llvmlite")
 _received: list[int] = []
+_owner: list[int] = []  # the process that catches them, and not those that it makes
 
 
 @contextmanager
@@ -29,6 +30,7 @@ def caught() -> Iterator[None]:
         before = {number: signal.getsignal(number) for number in _KINDS}
         before = {number: handler for number, handler in before.items() if handler in usual}
     _received.clear()
+    _owner[:] = [os.getpid()]
     handler = outside_compilers(_raise)
     for number in before:
         signal.signal(number, handler)
@@ -78,5 +80,7 @@ def _compiling(frame: FrameType | None) -> bool:
 
 
 def _raise(number: int) -> None:
+    if os.getpid() not in _owner:
+        os._exit(128 + number)  # a process that has just been made, and has no work yet
     _received.append(number)
     raise _KINDS[number]
