@@ -24,7 +24,8 @@ from collections import Counter, defaultdict
 from contextlib import suppress
 from pathlib import Path
 
-import tables
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+import run_products
 
 MOPEX = [sys.executable, "-m", "pymopex.kit.cli"]
 FLOW = ("overlap_I1.nl", "mosaic_I1.nl", "apex_I1.nl", "apex_qa_I1.nl")
@@ -67,20 +68,9 @@ def prepare(folder, size, frames, stars):
     must("new", "flow", "I1")
 
 
-def content(path):
-    """Give the bytes of a product without dates."""
-    if path.suffix == ".h5":
-        with tables.open_file(path) as file:
-            nodes = file.walk_nodes("/", "Table")
-            return b"".join(node._v_pathname.encode() + node.read().tobytes() for node in nodes)
-    data = path.read_bytes()
-    return re.sub(rb"(?m)^\\char Date-Time = .*$", b"", data) if path.suffix == ".tbl" else data
-
-
 def products(folder):
     """Give the products of a run by their names."""
-    paths = [path for path in Path(folder).rglob("*") if path.is_file() and not OWN.fullmatch(path.name)]
-    return {str(path.relative_to(folder)): content(path) for path in paths}
+    return run_products.products(folder, OWN)
 
 
 def halves(folder):

@@ -13,6 +13,7 @@ from pymopex.window_quantiles import quantiles_at
 # One standard deviation below and above the median of a normal distribution.
 _QUANTILES = (0.15865525393145707, 0.8413447460685429)
 _STEPS = 22  # nodes of the noise map in the side of a window, at least
+_STEPS_OF_LEVEL = 8  # the same of the level
 
 
 def gaussian_noise(image: np.ndarray, bad: np.ndarray | None, how: MedianWindow) -> np.ndarray:
@@ -54,9 +55,7 @@ def gaussian_noise(image: np.ndarray, bad: np.ndarray | None, how: MedianWindow)
     MOPEX User's Guide, Gaussnoise.
     """
     image, good = checked_image(image, bad)
-    size = (min(how.window_y, 2 * image.shape[0] + 1), min(how.window_x, 2 * image.shape[1] + 1))
-    step = max(1, min(size) // _STEPS)
-    nodes = _nodes(image.shape[0], step), _nodes(image.shape[1], step)
+    size, nodes = _windows(image.shape, (how.window_y, how.window_x), _STEPS)
     dropped = how.n_outliers / (how.window_x * how.window_y)
     low, high = quantiles_at(image, good, nodes, size, dropped, _QUANTILES, how.min_good_pixels)
     result = _interpolated(nodes, filled(0.5 * (high - low), how.min_good_neighbors), image.shape)
@@ -89,16 +88,22 @@ def level_and_faint_scatter(
     Windows stand at every eighth of their side and are interpolated between.
     """
     image, good = checked_image(image, bad)
-    size = [min(window, 2 * n + 1) for n in image.shape]
-    nodes = [_nodes(n, max(1, min(size) // 8)) for n in image.shape]
+    size, nodes = _windows(image.shape, (window, window), _STEPS_OF_LEVEL)
     quantiles = (_QUANTILES[0], 0.5)
-    low, middle = quantiles_at(
-        image, good, (nodes[0], nodes[1]), (size[0], size[1]), 0.0, quantiles, window**2 // 10
-    )
+    low, middle = quantiles_at(image, good, nodes, size, 0.0, quantiles, window**2 // 10)
     if np.isnan(middle).all():
         return np.full(image.shape, np.nan, np.float32), np.full(image.shape, np.nan, np.float32)
     low, middle = filled(low, 1), filled(middle, 1)
     return _interpolated(nodes, middle, image.shape), _interpolated(nodes, middle - low, image.shape)
+
+
+def _windows(
+    shape: tuple[int, ...], wanted: tuple[int, int], steps: int
+) -> tuple[tuple[int, int], tuple[np.ndarray, np.ndarray]]:
+    """Give height and width of the windows, no larger than can matter, and the rows and columns they stand round."""
+    size = (min(wanted[0], 2 * shape[0] + 1), min(wanted[1], 2 * shape[1] + 1))
+    step = max(1, min(size) // steps)
+    return size, (_nodes(shape[0], step), _nodes(shape[1], step))
 
 
 def _nodes(n: int, step: int) -> np.ndarray:

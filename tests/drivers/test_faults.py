@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
-import tables
+import run_products
 from pymopex.kit import cli, driver, lock, resume
 from pymopex.kit.files import unfinished_prefix
 
@@ -62,19 +62,8 @@ def cut(place, how, words, whom="main"):
     return done.returncode, done.stdout
 
 
-def content(path):
-    """The bytes of a product without dates."""
-    if path.suffix == ".h5":
-        with tables.open_file(path) as file:
-            nodes = file.walk_nodes("/", "Table")
-            return b"".join(node._v_pathname.encode() + node.read().tobytes() for node in nodes)
-    data = path.read_bytes()
-    return re.sub(rb"(?m)^\\char Date-Time = .*$", b"", data) if path.suffix == ".tbl" else data
-
-
 def products(folder):
-    paths = [path for path in Path(folder).rglob("*") if path.is_file() and not OWN.fullmatch(path.name)]
-    return {str(path.relative_to(folder)): content(path) for path in paths}
+    return run_products.products(folder, OWN)
 
 
 def unlike(folder, wanted):

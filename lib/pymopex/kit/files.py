@@ -82,17 +82,24 @@ def whole(path: str) -> Iterator[str]:
         raise
 
 
+@lru_cache
+def _machine() -> str:
+    """Give how the names of all temporary files and folders of this machine begin."""
+    host = re.sub(r"[^\w.]", "", os.uname().nodename)[:40]
+    return f".pymopex-{host}-"
+
+
 def unfinished_prefix() -> str:
     """Give how the names of temporary files and folders begin: with the machine and the process that writes."""
-    host = re.sub(r"[^\w.]", "", os.uname().nodename)[:40]
-    return f".pymopex-{host}-{os.getpid()}-"
+    return f"{_machine()}{os.getpid()}-"
 
 
 def writer_of(name: str) -> int:
     """Give the process of this machine that made a temporary file or folder; 0 for any other name."""
-    machine, number = re.escape(unfinished_prefix()).rsplit(str(os.getpid()), 1)[0], r"(\d+)-.*"
-    found = re.fullmatch(machine + number, name)
-    return int(found[1]) if found else 0
+    if not name.startswith(_machine()):
+        return 0
+    number, dash, _ = name.removeprefix(_machine()).partition("-")
+    return int(number) if dash and number.isdecimal() else 0
 
 
 _OF_THE_DISK = {

@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 
 from pymopex.kit.errors import Terminated
@@ -18,7 +19,6 @@ _KINDS: dict[int, type[KeyboardInterrupt]] = {
 _LATER = 0.05  # s
 _COMPILERS = ("numba", "llvmlite")
 _received: list[int] = []
-_owner: list[int] = []  # the process that catches them, and not those that it makes
 
 
 @contextmanager
@@ -30,8 +30,7 @@ def caught() -> Iterator[None]:
         before = {number: signal.getsignal(number) for number in _KINDS}
         before = {number: handler for number, handler in before.items() if handler in usual}
     _received.clear()
-    _owner[:] = [os.getpid()]
-    handler = outside_compilers(_raise)
+    handler = outside_compilers(partial(_raise, os.getpid()))
     for number in before:
         signal.signal(number, handler)
     try:
@@ -79,8 +78,8 @@ def _compiling(frame: FrameType | None) -> bool:
     return False
 
 
-def _raise(number: int) -> None:
-    if os.getpid() not in _owner:
+def _raise(owner: int, number: int) -> None:
+    if os.getpid() != owner:
         os._exit(128 + number)  # a process that has just been made, and has no work yet
     _received.append(number)
     raise _KINDS[number]
