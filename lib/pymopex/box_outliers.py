@@ -13,11 +13,8 @@ import numpy as np
 from pymopex.geometry import Box
 from pymopex.order_statistics import select_rank
 from pymopex.outliers import MAD, deepest_pixel, pixel_statistics, smallest
-from pymopex.sort_networks import apply, merging, sorting
-from pymopex.stack import Stack
-
-_BLOCK = 128  # pixels worked on at once
-_LONGEST = 48  # values of a column that are sorted by a network
+from pymopex.sort_networks import BLOCK, LONGEST, Tables, apply, merging, sorting, tables
+from pymopex.stack import Stack, column_counts, fill_columns
 
 
 def box_statistics(
@@ -51,20 +48,10 @@ def box_statistics(
     """
     rows, columns = core.within(reach)
     corner = (rows.start, columns.start)
-    longest = min(_LONGEST, deepest_pixel(stack) * box_y)
-    networks = _tables([sorting(n) for n in range(longest + 1)])
-    merges = _tables([merging(n, box_x) for n in range(longest + 1)])
+    longest = min(LONGEST, deepest_pixel(stack) * box_y)
+    networks = tables([sorting(n) for n in range(longest + 1)])
+    merges = tables([merging(n, box_x) for n in range(longest + 1)])
     return _boxes(stack, (box_y, box_x), bias, corner, core.shape, min_pix_num, networks, merges)
-
-
-_Tables = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-
-
-def _tables(networks: list[tuple[np.ndarray, np.ndarray]]) -> _Tables:
-    """Put networks one behind the other: first comparator of each, comparators, first row of each, rows."""
-    pairs, orders = zip(*networks, strict=True)
-    starts = [np.concatenate([[0], np.cumsum([len(part) for part in parts])]) for parts in (pairs, orders)]
-    return starts[0], np.concatenate(pairs), starts[1], np.concatenate(orders)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -79,35 +66,6 @@ def _box_values(stack: Stack, y: int, x: int, size: tuple[int, int], values: np.
             values[n] = stack.value[i]
             n += 1
     return n
-
-
-@numba.njit(cache=True, nogil=True)
-def _column_counts(stack: Stack, y: int, x: int, box_y: int, counts: np.ndarray) -> int:
-    """Count the values of columns of the boxes, from x on; gives the largest number."""
-    longest = 0
-    for i in range(counts.size):
-        counts[i] = 0
-        if 0 <= x + i < stack.nx:
-            for row in range(max(0, y - box_y // 2), min(stack.ny, y - box_y // 2 + box_y)):
-                p = row * stack.nx + x + i
-                counts[i] += stack.first[p + 1] - stack.first[p]
-        longest = max(longest, counts[i])
-    return longest
-
-
-@numba.njit(cache=True, nogil=True)
-def _fill_columns(stack: Stack, y: int, x: int, box_y: int, longest: int, columns: np.ndarray) -> None:
-    """Put the values of each column one below the other, infinite ones behind them."""
-    for i in range(columns.shape[1]):
-        n = 0
-        if 0 <= x + i < stack.nx:
-            for row in range(max(0, y - box_y // 2), min(stack.ny, y - box_y // 2 + box_y)):
-                p = row * stack.nx + x + i
-                for k in range(stack.first[p], stack.first[p + 1]):
-                    columns[n, i] = stack.value[k]
-                    n += 1
-        for k in range(n, longest):
-            columns[k, i] = np.inf
 
 
 @numba.njit(cache=True, nogil=True)
@@ -171,23 +129,23 @@ def _boxes(
     corner: tuple[int, int],
     shape: tuple[int, int],
     min_pix_num: int,
-    sorts: _Tables,
-    merges: _Tables,
+    sorts: Tables,
+    merges: Tables,
 ) -> tuple[np.ndarray, np.ndarray]:
     centre = np.full(shape, np.nan, np.float32)
     scatter = centre.copy()
     deepest = deepest_pixel(stack) * size[0] * size[1]
     values, work = np.empty(deepest), np.empty(deepest)
     most = sorts[0].size - 2
-    counts = np.empty(_BLOCK + size[1] - 1, np.int64)
+    counts = np.empty(BLOCK + size[1] - 1, np.int64)
     columns = np.empty((most, counts.size), np.float32)
-    rows = np.empty((most * size[1], _BLOCK), np.float32)
+    rows = np.empty((most * size[1], BLOCK), np.float32)
     for j in range(shape[0]):
-        for i in range(0, shape[1], _BLOCK):
-            width = min(_BLOCK, shape[1] - i)
+        for i in range(0, shape[1], BLOCK):
+            width = min(BLOCK, shape[1] - i)
             y, x = corner[0] + j, corner[1] + i
             left = x - size[1] // 2
-            longest = _column_counts(stack, y, left, size[0], counts[: width + size[1] - 1])
+            longest = column_counts(stack, y, left, size[0], counts[: width + size[1] - 1])
             if longest == 0:
                 continue
             order = merges[3][:0]
@@ -215,12 +173,12 @@ def _sort_block(
     width: int,
     columns: np.ndarray,
     rows: np.ndarray,
-    sorts: _Tables,
-    merges: _Tables,
+    sorts: Tables,
+    merges: Tables,
 ) -> np.ndarray:
     """Sort the values of the boxes of a block; gives the row of each rank."""
     wide = width + size[1] - 1
-    _fill_columns(stack, at[0], at[1], size[0], longest, columns[:, :wide])
+    fill_columns(stack, at[0], at[1], size[0], longest, columns[:, :wide])
     apply(sorts[1][sorts[0][longest] : sorts[0][longest + 1]], columns, wide)
     order = sorts[3][sorts[2][longest] : sorts[2][longest + 1]]
     for part in range(size[1]):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pymopex.fiducial import FiducialFrame, fiducial_frame
-from pymopex.pixel_map import PixelMap
+from pymopex.pixel_map import MappedGrid, PixelMap
 from pymopex.projection import exact_map, frame_wcs, perimeter, pixel_solid_angle
 
 if TYPE_CHECKING:
@@ -149,6 +149,12 @@ class FrameMap:
         # The map of the whole frame, so that a mosaic and a part of it give the same values.
         x_range, y_range = (x0 - 0.5, x1 - 0.5), (y0 - 0.5, y1 - 0.5)
         return cls(frame_shape, box, PixelMap.between(mosaic_wcs, frame_wcs, x_range, y_range), to_mosaic)
+
+    def pixels_on_frame(self) -> tuple[MappedGrid, tuple[int, int]]:
+        """Give the corners of the mosaic pixels of the box in frame pixels; most columns and rows that one touches."""
+        x, y = (self.box.x0, self.box.nx), (self.box.y0, self.box.ny)
+        edges = (first - 0.5 + np.arange(count + 1) for first, count in (x, y))
+        return self.to_frame.on_grid(*edges), self.to_frame.touched(1.0)
 
 
 def _covered(x: np.ndarray) -> tuple[int, int]:

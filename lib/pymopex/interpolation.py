@@ -10,6 +10,7 @@ import numpy as np
 
 from pymopex.geometry import Box, FrameMap
 from pymopex.overlap_area import COVERAGE_FLOOR, gather, largest_labels, scatter
+from pymopex.pixel_map import map_rows
 from pymopex.point_kernels import convolve, drop_points
 from pymopex.shared_areas import shared_areas
 from pymopex.variance import footprint
@@ -172,7 +173,7 @@ def interpolate(
     mean, error, coverage = method(planes, frame_map, how)
     variance = _variance(planes, method, frame_map, how) if want_variance else None
     if not surface_brightness:
-        area = _quad_areas(*_output_corners(frame_map)).astype(np.float32)
+        area = _quad_areas(*map_rows(frame_map.pixels_on_frame()[0])).astype(np.float32)
         mean, error = mean * area, error * area if error.size else error
         variance = variance * area**2 if variance is not None else None
     return Interpolated(mean, error if sigma is not None else None, coverage, frame_map.box, variance)
@@ -224,7 +225,7 @@ def project_labels(labels: np.ndarray, frame_map: FrameMap) -> np.ndarray:
     """
     labels = np.ascontiguousarray(labels, dtype=np.int32)
     _check_shape("labels", labels, frame_map.shape)
-    return largest_labels(*_output_corners(frame_map), labels)
+    return largest_labels(*frame_map.pixels_on_frame(), labels)
 
 
 def back_project(flagged: np.ndarray, frame_map: FrameMap) -> np.ndarray:
@@ -279,12 +280,6 @@ def _planes(
     return _Planes(values, errors, good.astype(float))
 
 
-def _output_corners(frame_map: FrameMap) -> tuple[np.ndarray, np.ndarray]:
-    """Corners of the mosaic pixels of the box, in frame pixels."""
-    box = frame_map.box
-    return frame_map.to_frame.grid(box.x0 - 0.5 + np.arange(box.nx + 1), box.y0 - 0.5 + np.arange(box.ny + 1))
-
-
 def _quad_areas(X: np.ndarray, Y: np.ndarray) -> np.ndarray:
     """Area of each quadrilateral of a grid of corners, half the product of its diagonals."""
     rising = X[1:, 1:] - X[:-1, :-1], Y[1:, 1:] - Y[:-1, :-1]
@@ -302,12 +297,14 @@ def _divide(value: np.ndarray, error: np.ndarray, weight: np.ndarray, coverage: 
 
 
 def _overlap(planes: _Planes, frame_map: FrameMap, how: Interpolation) -> _Result:
-    X, Y = _output_corners(frame_map)
+    corners, span = frame_map.pixels_on_frame()
     split = int(how.fineres)
     if split <= 1:
-        return gather(X, Y, planes.values, planes.errors, planes.good)
-    fine = _split(planes, split)
-    return gather((X + 0.5) * split - 0.5, (Y + 0.5) * split - 0.5, fine.values, fine.errors, fine.good)
+        return gather(corners, span, planes.values, planes.errors, planes.good)
+    fine, span = _split(planes, split), frame_map.to_frame.touched(float(split))
+    return gather(
+        corners.scaled(split, 0.5 * (split - 1), 0.5 * (split - 1)), span, fine.values, fine.errors, fine.good
+    )
 
 
 def _split(planes: _Planes, f: int) -> _Planes:
@@ -340,10 +337,11 @@ def _drizzle(planes: _Planes, frame_map: FrameMap, how: Interpolation) -> _Resul
     box = frame_map.box
     step = 1 if how.driz_fac == 1 else 2
     x, y = (_pixel_edges(n, how.driz_fac) for n in (frame_map.shape[1], frame_map.shape[0]))
-    X, Y = frame_map.to_mosaic.grid(x, y)
-    value, error, weight = scatter(
-        X - box.x0, Y - box.y0, step, planes.values, planes.errors, planes.good, box.shape
+    corners, span = (
+        frame_map.to_mosaic.on_grid(x, y).scaled(1.0, -box.x0, -box.y0),
+        frame_map.to_mosaic.touched(how.driz_fac),
     )
+    value, error, weight = scatter(corners, step, span, planes.values, planes.errors, planes.good, box.shape)
     return _divide(value, error, weight, weight)
 
 

@@ -11,7 +11,8 @@ import numba
 import numpy as np
 
 from pymopex.order_statistics import median_of
-from pymopex.stack import Stack
+from pymopex.sort_networks import BLOCK, LONGEST, Tables, apply, sorting, tables
+from pymopex.stack import Stack, column_counts, fill_columns
 
 MAD = 0.6745  # median absolute deviation of a normal distribution over its sigma
 _TRIM = 3.0  # sigma, of the trimmed mean
@@ -50,7 +51,7 @@ def temporal_statistics(
     """
     if thresh_option not in (1, 2):
         raise ValueError(f"thresh_option must be 1 or 2, not {thresh_option}")
-    return _temporal(stack, thresh_option == 1, min_pix_num)
+    return _temporal(stack, thresh_option == 1, min_pix_num, _networks(stack))
 
 
 def reference_values(stack: Stack) -> np.ndarray:
@@ -70,7 +71,12 @@ def reference_values(stack: Stack) -> np.ndarray:
     -----
     Half of a hit would be in the mean of two values. The lower one is too low by 0.56 sigma of the noise.
     """
-    return _reference(stack)
+    return _reference(stack, _networks(stack))
+
+
+def _networks(stack: Stack) -> Tables:
+    """Give the networks that sort the values of its pixels."""
+    return tables([sorting(n) for n in range(min(LONGEST, deepest_pixel(stack)) + 1)])
 
 
 def deviations(data: np.ndarray, centre: np.ndarray, scatter: np.ndarray) -> np.ndarray:
@@ -263,12 +269,16 @@ def pixel_statistics(
     for i in range(n):
         values[i] = stack.value[start + i]
     centre, scatter = _robust(values, work, n) if robust else _trimmed(values, n)
+    return centre, _not_below(stack, start, stop, min_pix_num, scatter)
+
+
+@numba.njit(cache=True, nogil=True)
+def _not_below(stack: Stack, start: int, stop: int, min_pix_num: int, scatter: float) -> float:
+    """Scatter of a pixel that is not below its smallest uncertainty, which few values have in its place."""
     if stack.sigma.size:
         least = smallest(stack.sigma, start, stop)
-        scatter = least if n < min_pix_num else max(scatter, least)
-    elif n < min_pix_num:
-        scatter = np.nan
-    return centre, scatter
+        return least if stop - start < min_pix_num else max(scatter, least)
+    return np.nan if stop - start < min_pix_num else scatter
 
 
 @numba.njit(cache=True, nogil=True)
@@ -281,29 +291,111 @@ def deepest_pixel(stack: Stack) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def _temporal(stack: Stack, robust: bool, min_pix_num: int) -> tuple[np.ndarray, np.ndarray]:
+def _temporal(stack: Stack, robust: bool, min_pix_num: int, sorts: Tables) -> tuple[np.ndarray, np.ndarray]:
+    """Statistics of blocks of pixels at once by sorting networks, of deep pixels and trimmed means one by one."""
     centre = np.full((stack.ny, stack.nx), np.nan, np.float32)
     scatter = centre.copy()
     deepest = deepest_pixel(stack)
     values, work = np.empty(deepest), np.empty(deepest)
-    for p in range(stack.ny * stack.nx):
-        if stack.first[p + 1] > stack.first[p]:
-            at = (p // stack.nx, p % stack.nx)
-            centre[at], scatter[at] = pixel_statistics(stack, p, robust, min_pix_num, values, work)
+    most = sorts[0].size - 2 if robust else 0
+    counts, columns, middle = np.empty(BLOCK, np.int64), np.empty((most, BLOCK), np.float32), np.zeros(BLOCK)
+    for y in range(stack.ny):
+        for x in range(0, stack.nx, BLOCK):
+            width = min(BLOCK, stack.nx - x)
+            longest = column_counts(stack, y, x, 1, counts[:width])
+            if 0 < longest <= most:
+                order = _sort_pixels(stack, y, x, longest, sorts, columns[:, :width], width)
+                _medians(columns, order, counts[:width], middle)
+                centre[y, x : x + width] = middle[:width]
+                _distances(columns, longest, middle, counts[:width])
+                _compare(columns, longest, width, sorts)
+                _medians(columns, order, counts[:width], middle)
+                _settle(stack, y, x, min_pix_num, counts[:width], middle, scatter[y])
+            else:
+                for k in range(width):
+                    if counts[k]:
+                        at, p = (y, x + k), y * stack.nx + x + k
+                        centre[at], scatter[at] = pixel_statistics(
+                            stack, p, robust, min_pix_num, values, work
+                        )
     return centre, scatter
 
 
 @numba.njit(cache=True, nogil=True)
-def _reference(stack: Stack) -> np.ndarray:
+def _sort_pixels(
+    stack: Stack, y: int, x: int, longest: int, sorts: Tables, columns: np.ndarray, width: int
+) -> np.ndarray:
+    """Sort the values of each pixel of a block; gives the row of each rank."""
+    fill_columns(stack, y, x, 1, longest, columns)
+    _compare(columns, longest, width, sorts)
+    return sorts[3][sorts[2][longest] : sorts[2][longest + 1]]
+
+
+@numba.njit(cache=True, nogil=True)
+def _compare(columns: np.ndarray, longest: int, width: int, sorts: Tables) -> None:
+    apply(sorts[1][sorts[0][longest] : sorts[0][longest + 1]], columns, width)
+
+
+@numba.njit(cache=True, nogil=True)
+def _medians(columns: np.ndarray, order: np.ndarray, counts: np.ndarray, out: np.ndarray) -> None:
+    """Give the median of the first values of each sorted column; NaN where there are none."""
+    for k in range(counts.size):
+        n = counts[k]
+        out[k] = np.nan
+        if n:
+            low, high = columns[order[(n - 1) // 2], k], columns[order[n // 2], k]
+            out[k] = 0.5 * (np.float64(low) + np.float64(high))
+
+
+@numba.njit(cache=True, nogil=True)
+def _distances(columns: np.ndarray, longest: int, middle: np.ndarray, counts: np.ndarray) -> None:
+    """Replace values by their distance from the middle; what is behind the values of a column stays infinite."""
+    for row in range(longest):
+        for k in range(counts.size):
+            distance = abs(np.float64(columns[row, k]) - middle[k])
+            columns[row, k] = distance if counts[k] else np.inf
+
+
+@numba.njit(cache=True, nogil=True)
+def _settle(
+    stack: Stack,
+    y: int,
+    x: int,
+    min_pix_num: int,
+    counts: np.ndarray,
+    deviation: np.ndarray,
+    scatter: np.ndarray,
+) -> None:
+    """Turn median deviations of the pixels of a block into their scatter."""
+    for k in range(counts.size):
+        start = stack.first[y * stack.nx + x + k]
+        if counts[k]:
+            width = deviation[k] / MAD
+            scatter[x + k] = _not_below(stack, start, start + counts[k], min_pix_num, width)
+
+
+@numba.njit(cache=True, nogil=True)
+def _reference(stack: Stack, sorts: Tables) -> np.ndarray:
     result = np.full((stack.ny, stack.nx), np.nan, np.float32)
-    values = np.empty(deepest_pixel(stack))
-    for p in range(stack.ny * stack.nx):
-        start, stop = stack.first[p], stack.first[p + 1]
-        n = stop - start
-        for i in range(n):
-            values[i] = stack.value[start + i]
-        if n == 2:
-            result[p // stack.nx, p % stack.nx] = min(values[0], values[1])
-        elif n > 2:
-            result[p // stack.nx, p % stack.nx] = median_of(values, n)
+    values, most = np.empty(deepest_pixel(stack)), sorts[0].size - 2
+    counts, columns, middle = np.empty(BLOCK, np.int64), np.empty((most, BLOCK), np.float32), np.zeros(BLOCK)
+    for y in range(stack.ny):
+        for x in range(0, stack.nx, BLOCK):
+            width = min(BLOCK, stack.nx - x)
+            longest = column_counts(stack, y, x, 1, counts[:width])
+            if longest < 2:
+                continue
+            if longest <= most:
+                order = _sort_pixels(stack, y, x, longest, sorts, columns[:, :width], width)
+                _medians(columns, order, counts[:width], middle)
+            for k in range(width):
+                start, n = stack.first[y * stack.nx + x + k], counts[k]
+                if longest > most:
+                    for i in range(n):
+                        values[i] = stack.value[start + i]
+                    middle[k] = median_of(values, n)
+                if n == 2:
+                    middle[k] = min(stack.value[start], stack.value[start + 1])
+                if n > 1:
+                    result[y, x + k] = middle[k]
     return result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numba
 import numpy as np
@@ -37,33 +37,71 @@ def _chebyshev(t: np.ndarray, count: int) -> np.ndarray:
     return out
 
 
+class MappedGrid(NamedTuple):
+    """Points of a rectangular grid with their map, evaluated row by row (`map_row`) where a whole image is not needed.
+
+    Parameters
+    ----------
+    cx, cy : ndarray, shape (n, n)
+        Chebyshev coefficients of the X and the Y of the destination, [y order, x order].
+    tx, ty : ndarray, shape (n, nx) and (n, ny)
+        Chebyshev polynomials at the x and at the y of the points.
+    """
+
+    cx: np.ndarray
+    cy: np.ndarray
+    tx: np.ndarray
+    ty: np.ndarray
+
+    def scaled(self, factor: float, x: float, y: float) -> MappedGrid:
+        """Give the grid with destination pixels ``factor * X + x`` and ``factor * Y + y``."""
+        cx, cy = factor * self.cx, factor * self.cy
+        cx[0, 0] += x
+        cy[0, 0] += y
+        return self._replace(cx=cx, cy=cy)
+
+
 @numba.njit(cache=True, nogil=True)
-def _on_grid(c: np.ndarray, tx: np.ndarray, ty: np.ndarray) -> np.ndarray:
+def map_row(grid: MappedGrid, row: int, x: np.ndarray, y: np.ndarray) -> None:
+    """Map the points of a row of a grid; the X and Y go to two arrays of its length."""
+    _sum_row(grid.cx, grid.tx, grid.ty, row, x)
+    _sum_row(grid.cy, grid.tx, grid.ty, row, y)
+
+
+@numba.njit(cache=True, nogil=True)
+def _sum_row(c: np.ndarray, tx: np.ndarray, ty: np.ndarray, row: int, out: np.ndarray) -> None:
     """Sum of c[k, i] ty[k, row] tx[i, column]; the inner loop runs along x so that it vectorises."""
     n = c.shape[0]
-    out, terms = np.zeros((ty.shape[1], tx.shape[1])), np.empty(n)
-    for row in range(ty.shape[1]):
-        for i in range(n):
-            b = 0.0
-            for k in range(n):
-                b += c[k, i] * ty[k, row]
-            terms[i] = b
-        for i in range(0, n - n % _AT_ONCE, _AT_ONCE):
-            t0, t1, t2, t3 = terms[i], terms[i + 1], terms[i + 2], terms[i + 3]
-            for column in range(tx.shape[1]):
-                total = out[row, column] + t0 * tx[i, column]
-                total += t1 * tx[i + 1, column]
-                total += t2 * tx[i + 2, column]
-                out[row, column] = total + t3 * tx[i + 3, column]
-        for i in range(n - n % _AT_ONCE, n):
-            for column in range(tx.shape[1]):
-                out[row, column] += terms[i] * tx[i, column]
-    return out
+    terms = np.zeros(n)
+    for i in range(n):
+        for k in range(n):
+            terms[i] += c[k, i] * ty[k, row]
+    out[:] = 0.0
+    for i in range(0, n - n % _AT_ONCE, _AT_ONCE):
+        t0, t1, t2, t3 = terms[i], terms[i + 1], terms[i + 2], terms[i + 3]
+        for column in range(out.size):
+            total = out[column] + t0 * tx[i, column]
+            total += t1 * tx[i + 1, column]
+            total += t2 * tx[i + 2, column]
+            out[column] = total + t3 * tx[i + 3, column]
+    for i in range(n - n % _AT_ONCE, n):
+        for column in range(out.size):
+            out[column] += terms[i] * tx[i, column]
+
+
+@numba.njit(cache=True, nogil=True)
+def map_rows(grid: MappedGrid) -> tuple[np.ndarray, np.ndarray]:
+    """Map all points of a grid: X and Y, shape (ny, nx)."""
+    shape = grid.ty.shape[1], grid.tx.shape[1]
+    X, Y = np.empty(shape), np.empty(shape)
+    for row in range(shape[0]):
+        map_row(grid, row, X[row], Y[row])
+    return X, Y
 
 
 @numba.njit(cache=True, nogil=True)
 def _at_points(c: np.ndarray, tx: np.ndarray, ty: np.ndarray) -> np.ndarray:
-    """Like `_on_grid` for one point per column, in blocks of points that stay in the fast cache."""
+    """Like `_sum_row` for one point per column, in blocks of points that stay in the fast cache."""
     n = c.shape[0]
     out = np.zeros(tx.shape[1])
     for start in range(0, tx.shape[1], 256):
@@ -170,12 +208,30 @@ class PixelMap:
         ValueError
             A point lies outside the rectangle of the map.
         """
+        return map_rows(self.on_grid(x, y))
+
+    def on_grid(self, x: np.ndarray, y: np.ndarray) -> MappedGrid:
+        """Give the points of a rectangular grid to be mapped row by row; arguments and errors as for `grid`."""
         s, t = self._scaled(np.asarray(x, dtype=float), np.asarray(y, dtype=float))
         if s.size and t.size and max(np.abs(s).max(), np.abs(t).max()) > 1.0 + 1e-9:
             raise ValueError(f"points outside the map's range x {self.x_range}, y {self.y_range}")
         n = self.coefficients.shape[1]
-        tx, ty = _chebyshev(s, n), _chebyshev(t, n)
-        return _on_grid(self.coefficients[0], tx, ty), _on_grid(self.coefficients[1], tx, ty)
+        cx, cy = self.coefficients
+        return MappedGrid(cx, cy, _chebyshev(s, n), _chebyshev(t, n))
+
+    def touched(self, side: float) -> tuple[int, int]:
+        """Give how many columns and rows of destination pixels a square of this side [pixel] touches at most.
+
+        Notes
+        -----
+        Chebyshev polynomials are at most 1, so the sum of the absolute coefficients of a derivative is its bound.
+        """
+        slopes = [
+            np.abs(_derivative(self.coefficients, axis, limits)).sum(axis=(1, 2))
+            for axis, limits in ((2, self.x_range), (1, self.y_range))
+        ]
+        width, height = (int(np.floor(side * bound)) + 2 for bound in slopes[0] + slopes[1])
+        return width, height
 
     def points(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Map points; those outside the rectangle of the map give NaN.

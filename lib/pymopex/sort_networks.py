@@ -15,6 +15,10 @@ from functools import lru_cache
 import numba
 import numpy as np
 
+BLOCK = 128  # lists sorted at once: their values stay in the fast cache
+LONGEST = 48  # values of a list that are sorted by a network; of longer ones, those of a rank are selected
+
+Tables = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 _Rows = list[int]
 _Pairs = list[tuple[int, int]]
 
@@ -64,6 +68,13 @@ def sorting(n: int) -> tuple[np.ndarray, np.ndarray]:
     """
     pairs: _Pairs = []
     return _arrays(pairs, _sorted(list(range(n)), pairs))
+
+
+def tables(networks: list[tuple[np.ndarray, np.ndarray]]) -> Tables:
+    """Put networks one behind the other: first comparator of each, comparators, first row of each, rows."""
+    pairs, orders = zip(*networks, strict=True)
+    starts = [np.concatenate([[0], np.cumsum([len(part) for part in parts])]) for parts in (pairs, orders)]
+    return starts[0], np.concatenate(pairs), starts[1], np.concatenate(orders)
 
 
 @lru_cache(maxsize=256)

@@ -150,3 +150,32 @@ def _fill(stack: Stack, corners: np.ndarray, data: List, coverage: List, sigma: 
                     stack.coverage[at] = covered[i]
                     if with_sigma:
                         stack.sigma[at] = errors[i]
+
+
+@numba.njit(cache=True, nogil=True)
+def column_counts(stack: Stack, y: int, x: int, box_y: int, counts: np.ndarray) -> int:
+    """Count the values of columns of the boxes, from x on; gives the largest number."""
+    longest = 0
+    for i in range(counts.size):
+        counts[i] = 0
+        if 0 <= x + i < stack.nx:
+            for row in range(max(0, y - box_y // 2), min(stack.ny, y - box_y // 2 + box_y)):
+                p = row * stack.nx + x + i
+                counts[i] += stack.first[p + 1] - stack.first[p]
+        longest = max(longest, counts[i])
+    return longest
+
+
+@numba.njit(cache=True, nogil=True)
+def fill_columns(stack: Stack, y: int, x: int, box_y: int, longest: int, columns: np.ndarray) -> None:
+    """Put the values of each column one below the other, infinite ones behind them."""
+    for i in range(columns.shape[1]):
+        n = 0
+        if 0 <= x + i < stack.nx:
+            for row in range(max(0, y - box_y // 2), min(stack.ny, y - box_y // 2 + box_y)):
+                p = row * stack.nx + x + i
+                for k in range(stack.first[p], stack.first[p + 1]):
+                    columns[n, i] = stack.value[k]
+                    n += 1
+        for k in range(n, longest):
+            columns[k, i] = np.inf

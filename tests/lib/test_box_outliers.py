@@ -40,5 +40,5 @@ def test_networks_find_what_selection_finds(monkeypatch, box, depth):
     values, core, reach = stack(depth, (9, 150)), Box(1, 1, 147, 7), Box(0, 0, 150, 9)
     size = {"box_x": box[0], "box_y": box[1], "bias": box[2], "core": core, "reach": reach}
     found = box_outliers.box_statistics(values, **size)
-    monkeypatch.setattr(box_outliers, "_LONGEST", 0)
+    monkeypatch.setattr(box_outliers, "LONGEST", 0)
     np.testing.assert_array_equal(found, box_outliers.box_statistics(values, **size))

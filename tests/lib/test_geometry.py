@@ -261,6 +261,16 @@ def test_part_of_a_grid_is_bit_identical():
     assert np.array_equal(whole[1][7:9, 3:20], part[1])
 
 
+@pytest.mark.parametrize(("pa", "scale"), [(0.0, 1.0), (30.0, 0.7), (45.0, 2.5)])
+def test_no_pixel_touches_more_cells_than_told(pa, scale):
+    mapped = PixelMap.between(made_frame(), made_frame(pa=pa, scale=scale), (-0.5, 99.5), (-0.5, 99.5))
+    edges = np.arange(-0.5, 100.0)
+    for told, corners in zip(mapped.touched(1.0), mapped.grid(edges, edges), strict=True):
+        four = np.stack([corners[:-1, :-1], corners[1:, :-1], corners[:-1, 1:], corners[1:, 1:]]) + 0.5
+        touched = np.floor(four.max(axis=0)) - np.floor(four.min(axis=0)) + 1
+        assert touched.max() <= told <= touched.max() + 1
+
+
 def test_jacobian_by_differences():
     mapped = PixelMap.between(made_frame(), made_frame(pa=30.0, scale=0.7), (0.0, 255.0), (0.0, 255.0))
     x, y, h = np.array([5.0, 100.0, 250.0]), np.array([200.0, 30.0, 250.0]), 1e-3

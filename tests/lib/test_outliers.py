@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pymopex import order_statistics
+from pymopex import order_statistics, outliers
 from pymopex.box_outliers import box_statistics
 from pymopex.geometry import Box
 from pymopex.outliers import (
@@ -83,6 +83,20 @@ def test_the_reference_is_the_median_and_of_two_values_the_lower():
     for values, expected in (([5.0, 3], 3), ([9.0, 1, 4], 4), ([70.0, 2, 1, 4], 3), ([1.0, 2, 3, 4, 50], 3)):
         assert reference_values(stack_of(np.reshape(values, (-1, 1, 1))))[0, 0] == expected
     assert np.isnan(reference_values(stack_of([[[1.0]]]))[0, 0])
+
+
+@pytest.mark.parametrize("depth", [1, 2, 5, 14])
+def test_networks_find_what_selection_finds(monkeypatch, depth):
+    rng = np.random.default_rng(RNG_SEED)
+    values = rng.normal(10, 1, (depth, 7, 300)).astype("f4")
+    values[rng.random(values.shape) < 0.3] = np.nan  # pixels of all depths, also of none
+    stack = stack_of(values, 0.5)
+    found = (*temporal_statistics(stack), reference_values(stack))
+    monkeypatch.setattr(outliers, "LONGEST", 0)
+    selected = (*temporal_statistics(stack), reference_values(stack))
+    for one, other in zip(found, selected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=3e-7)
+    np.testing.assert_array_equal(np.isnan(found[0]), np.isnan(values).all(axis=0))
 
 
 def test_trimmed_mean_leaves_the_hit_out():
