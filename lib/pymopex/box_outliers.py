@@ -94,17 +94,12 @@ def _of_sorted(rows: np.ndarray, order: np.ndarray, i: int, n: int, bias: int) -
 
 
 @numba.njit(cache=True, nogil=True)
-def _settle(
-    stack: Stack, p: int, middle: float, width: float, min_pix_num: int, values: np.ndarray, work: np.ndarray
-) -> tuple[float, float]:
-    """Give the statistics of the box, or those of the pixel alone where none of its values is near the centre."""
-    start, stop = stack.first[p], stack.first[p + 1]
-    if stack.sigma.size:
-        width = max(width, smallest(stack.sigma, start, stop))
+def _any_near(value: np.ndarray, start: int, stop: int, middle: float, width: float) -> bool:
+    """Tell whether a value of a pixel lies near the centre of its box."""
+    near = False
     for k in range(start, stop):
-        if abs(stack.value[k] - middle) <= width:
-            return middle, width
-    return pixel_statistics(stack, p, True, min_pix_num, values, work)
+        near = near or abs(value[k] - middle) <= width
+    return near
 
 
 @numba.njit(cache=True, nogil=True)
@@ -136,6 +131,11 @@ def _boxes(
     scatter = centre.copy()
     deepest = deepest_pixel(stack) * size[0] * size[1]
     values, work = np.empty(deepest), np.empty(deepest)
+    first, value, sigma = (
+        stack.first,
+        stack.value,
+        stack.sigma,
+    )  # a stack handed on for each pixel takes half of all time
     most = sorts[0].size - 2
     counts = np.empty(BLOCK + size[1] - 1, np.int64)
     columns = np.empty((most, counts.size), np.float32)
@@ -153,14 +153,22 @@ def _boxes(
                 order = _sort_block(stack, (y, left), size, longest, width, columns, rows, sorts, merges)
             for k in range(width):
                 p = y * stack.nx + x + k
-                if stack.first[p + 1] == stack.first[p]:
+                start, stop = first[p], first[p + 1]
+                if stop == start:
                     continue
                 if order.size:
-                    middle, spread = _of_sorted(rows, order, k, counts[k : k + size[1]].sum(), bias)
+                    n = 0
+                    for i_column in range(size[1]):
+                        n += counts[k + i_column]
+                    middle, spread = _of_sorted(rows, order, k, n, bias)
                 else:
                     middle, spread = _select(stack, y, x + k, size, bias, values, work)
-                found = _settle(stack, p, middle, spread / MAD, min_pix_num, values, work)
-                centre[j, i + k], scatter[j, i + k] = found
+                spread /= MAD
+                if sigma.size:
+                    spread = max(spread, smallest(sigma, start, stop))
+                if not _any_near(value, start, stop, middle, spread):
+                    middle, spread = pixel_statistics(stack, p, True, min_pix_num, values, work)
+                centre[j, i + k], scatter[j, i + k] = middle, spread
     return centre, scatter
 
 

@@ -269,14 +269,14 @@ def pixel_statistics(
     for i in range(n):
         values[i] = stack.value[start + i]
     centre, scatter = _robust(values, work, n) if robust else _trimmed(values, n)
-    return centre, _not_below(stack, start, stop, min_pix_num, scatter)
+    return centre, _not_below(stack.sigma, start, stop, min_pix_num, scatter)
 
 
 @numba.njit(cache=True, nogil=True)
-def _not_below(stack: Stack, start: int, stop: int, min_pix_num: int, scatter: float) -> float:
+def _not_below(sigma: np.ndarray, start: int, stop: int, min_pix_num: int, scatter: float) -> float:
     """Scatter of a pixel that is not below its smallest uncertainty, which few values have in its place."""
-    if stack.sigma.size:
-        least = smallest(stack.sigma, start, stop)
+    if sigma.size:
+        least = smallest(sigma, start, stop)
         return least if stop - start < min_pix_num else max(scatter, least)
     return np.nan if stop - start < min_pix_num else scatter
 
@@ -367,11 +367,11 @@ def _settle(
     scatter: np.ndarray,
 ) -> None:
     """Turn median deviations of the pixels of a block into their scatter."""
+    first, sigma = stack.first[y * stack.nx + x :], stack.sigma
     for k in range(counts.size):
-        start = stack.first[y * stack.nx + x + k]
         if counts[k]:
             width = deviation[k] / MAD
-            scatter[x + k] = _not_below(stack, start, start + counts[k], min_pix_num, width)
+            scatter[x + k] = _not_below(sigma, first[k], first[k + 1], min_pix_num, width)
 
 
 @numba.njit(cache=True, nogil=True)

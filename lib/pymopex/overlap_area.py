@@ -318,8 +318,8 @@ def _gather(
         next_row(corners, j, work)
         start, stop = on_image(work, shape)
         n = stop - start
-        if n < nx:
-            mean[j], mean_sigma[j], coverage[j] = np.nan, np.nan, 0.0
+        for outside in (slice(0, start), slice(stop, nx)):
+            mean[j, outside], mean_sigma[j, outside], coverage[j, outside] = np.nan, np.nan, 0.0
         if n:
             load_row(work, 1, start, n)
             cell_areas(work, n)
@@ -372,9 +372,9 @@ def _means(sums: np.ndarray, n: int, mean: np.ndarray, mean_sigma: np.ndarray, c
     nan = np.float32(np.nan)
     for k in range(n):
         value, error, weight, total = sums[k, 0], sums[k, 1], sums[k, 2], sums[k, 3]
-        covered = weight > COVERAGE_FLOOR * total
-        mean[k] = np.float32(value / weight) if covered else nan
-        mean_sigma[k] = np.float32(error / weight) if covered else nan
+        covered, inverse = weight > COVERAGE_FLOOR * total, 1.0 / weight
+        mean[k] = np.float32(value * inverse) if covered else nan
+        mean_sigma[k] = np.float32(error * inverse) if covered else nan
         coverage[k] = np.float32(weight / total) if covered else _ZERO
 
 

@@ -14,7 +14,7 @@ from pymopex.projection import PlaneMap, exact_map
 if TYPE_CHECKING:
     from astropy.wcs import WCS
 
-_DEGREES = (6, 9, 13, 19, 28, 42, 64)
+_DEGREES = (3, 7, 9, 13, 19, 28, 42, 64)
 _AT_ONCE = 4  # terms added in one pass along a row
 
 
