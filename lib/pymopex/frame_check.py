@@ -15,6 +15,7 @@ from scipy.ndimage import binary_dilation
 
 from pymopex.geometry import FrameMap
 from pymopex.interpolation import Interpolation, back_project, interpolate
+from pymopex.outliers import steepest
 from pymopex.shared_areas import shared_areas
 
 _HALF = 0.5  # part of a frame pixel that must be known, or lie on a source
@@ -134,7 +135,7 @@ def frame_deviation(
     ratio = ratio[np.isfinite(ratio)]
     width = _ROBUST * float(np.median(np.abs(ratio - np.median(ratio)))) if ratio.size else 1.0
     noise = noise * (width if sigma is None else max(width, 1.0))
-    allowed = tolerance * _steepest(expected)
+    allowed = tolerance * steepest(np.ascontiguousarray(expected, np.float32))
     allowed = allowed * _disagreement(difference, allowed, noise)
     scale = np.hypot(noise, allowed)
     if scatter is not None:
@@ -207,17 +208,6 @@ def frame_scatter(scatter: np.ndarray, coverage: np.ndarray, frame_map: FrameMap
     with np.errstate(invalid="ignore"):
         told = np.clip((coverage - few) / (many - few), 0.0, 1.0) * scatter
     return np.nan_to_num(_blot(told, frame_map))
-
-
-def _steepest(image: np.ndarray) -> np.ndarray:
-    """Largest step from each pixel to one of its four neighbours."""
-    out = np.zeros(image.shape)
-    for axis in (0, 1):
-        step = np.nan_to_num(np.abs(np.diff(image, axis=axis)))
-        for part in (np.s_[:-1], np.s_[1:]):
-            side = np.moveaxis(out, axis, 0)[part]
-            np.maximum(side, np.moveaxis(step, axis, 0), out=side)
-    return out
 
 
 def frame_flags(

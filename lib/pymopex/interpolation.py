@@ -252,11 +252,11 @@ def back_project(flagged: np.ndarray, frame_map: FrameMap) -> np.ndarray:
     ----------
     MOPEX User's Guide, Mosaic RMask.
     """
-    weights = np.ascontiguousarray(flagged, dtype=float)
-    _check_shape("flags", weights, frame_map.box.shape)
-    if not np.isfinite(weights).all():
+    flagged = np.asarray(flagged)
+    _check_shape("flags", flagged, frame_map.box.shape)
+    if flagged.dtype.kind == "f" and not np.isfinite(flagged).all():
         raise ValueError("flags that are not finite cannot be projected")
-    return shared_areas(frame_map).to_frame(weights)
+    return shared_areas(frame_map).to_frame(flagged)
 
 
 def _check_shape(name: str, array: np.ndarray, shape: tuple[int, int]) -> None:

@@ -76,8 +76,8 @@ class SharedAreas:
 
     def to_frame(self, weights: np.ndarray) -> np.ndarray:
         """Sum weights of mosaic pixels times shared area: float32, of the shape of the frame."""
-        out = self._bordered()
-        _spread(self.cells, np.ascontiguousarray(weights, dtype=float), out)
+        out, where = self._bordered(), np.flatnonzero(weights)  # outliers are few
+        _spread(self.cells, where, np.asarray(weights).ravel()[where].astype(float), out)
         return self._inner(out).astype(np.float32)
 
     def to_mosaic(self, image: np.ndarray) -> np.ndarray:
@@ -125,14 +125,12 @@ def _areas(corners: MappedGrid, work: Workspace, shape: tuple[int, int]) -> _Cel
 
 
 @jit
-def _spread(cells: _Cells, weights: np.ndarray, out: np.ndarray) -> None:
-    ends, shifts = cells.ends, cells.shifts
-    for j in range(cells.at.shape[0]):
-        at, areas, row = cells.at[j], cells.areas[j], weights[j]
-        for i in range(ends[0, j], ends[1, j]):
-            if row[i] != 0.0:
-                for c in range(shifts.size):
-                    out[at[i] + shifts[c]] += row[i] * areas[c, i]
+def _spread(cells: _Cells, where: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
+    at, areas, shifts = cells.at, cells.areas, cells.shifts
+    for k in range(where.size):
+        j, i = where[k] // at.shape[1], where[k] % at.shape[1]
+        for c in range(shifts.size):
+            out[at[j, i] + shifts[c]] += weights[k] * areas[j, c, i]  # zero for what is not on the frame
 
 
 @jit

@@ -26,8 +26,10 @@ class Stack(NamedTuple):
         First entry of each pixel, row by row.
     layer : int32 ndarray, shape (n,)
         Which frame, in the order given to `build`.
-    value, coverage : float32 ndarray, shape (n,)
-        Interpolated value and coverage.
+    value : float32 ndarray, shape (n,)
+        Interpolated value.
+    coverage : float32 ndarray, shape (n,) or (0,)
+        Coverage; empty if it was not given.
     sigma : float32 ndarray, shape (n,) or (0,)
         1-sigma uncertainty; empty if there is none.
     n_layers : int
@@ -54,7 +56,7 @@ class Stack(NamedTuple):
         tile: Box,
         boxes: Sequence[Box],
         data: Sequence[np.ndarray],
-        coverage: Sequence[np.ndarray],
+        coverage: Sequence[np.ndarray] | None,
         sigma: Sequence[np.ndarray] | None,
     ) -> Stack:
         """Put the parts of frames that lie on a tile together.
@@ -65,15 +67,17 @@ class Stack(NamedTuple):
             The tile.
         boxes : sequence of Box
             Place of each part; inside the tile.
-        data, coverage : sequence of ndarray, each of the shape of its box
-            Values, NaN = no data, and coverages.
+        data : sequence of ndarray, each of the shape of its box
+            Values, NaN = no data.
+        coverage : sequence of ndarray, or None
+            Coverages; without them, every value counts.
         sigma : sequence of ndarray, or None
             1-sigma uncertainties.
 
         Returns
         -------
         Stack
-            Entries with finite value and coverage above 0.
+            Entries with finite value and, where it is given, coverage above 0.
 
         Raises
         ------
@@ -81,14 +85,14 @@ class Stack(NamedTuple):
             A part is not inside the tile, or not of the shape of its box.
         """
         parts = [box.within(tile) for box in boxes]
-        for kind, images in (("data", data), ("coverage", coverage), ("sigma", sigma or ())):
+        for kind, images in (("data", data), ("coverage", coverage or ()), ("sigma", sigma or ())):
             for box, array in zip(boxes, images, strict=False):
                 if array.shape != box.shape:
                     raise ValueError(f"{kind} of shape {array.shape} for a box of shape {box.shape}")
         if not parts:
             first, nothing = np.zeros(tile.ny * tile.nx + 1, np.int64), np.empty(0, np.float32)
             return cls(tile.ny, tile.nx, first, np.empty(0, np.int32), nothing, nothing, nothing, 0)
-        images = [_images(kind) for kind in (data, coverage, sigma if sigma is not None else _NONE)]
+        images = [_images(kind) for kind in (data, coverage or _NONE, sigma or _NONE)]
         corners = np.array([(box.y0 - tile.y0, box.x0 - tile.x0) for box in boxes], np.int64)
         first = _count(tile.ny, tile.nx, corners, images[0], images[1])
         n = int(first[-1])
@@ -97,7 +101,7 @@ class Stack(NamedTuple):
             first,
             np.empty(n, np.int32),
             np.empty(n, "f4"),
-            np.empty(n, "f4"),
+            np.empty(n if coverage is not None else 0, "f4"),
             np.empty(n if sigma is not None else 0, "f4"),
             len(parts),
         )
@@ -116,12 +120,13 @@ def _images(images: Sequence[np.ndarray]) -> List:
 def _count(ny: int, nx: int, corners: np.ndarray, data: List, coverage: List) -> np.ndarray:
     """First entry of each pixel."""
     first = np.zeros(ny * nx + 1, np.int64)
+    with_coverage = coverage[0].size > 0
     for number in range(len(data)):
-        values, covered = data[number], coverage[number]
+        values, covered = data[number], coverage[number if with_coverage else 0]
         for j in range(values.shape[0]):
             row = (corners[number, 0] + j) * nx + corners[number, 1] + 1
             for i in range(values.shape[1]):
-                if np.isfinite(values[j, i]) and covered[j, i] > 0.0:
+                if np.isfinite(values[j, i]) and (not with_coverage or covered[j, i] > 0.0):
                     first[row + i] += 1
     for p in range(ny * nx):
         first[p + 1] += first[p]
@@ -131,7 +136,8 @@ def _count(ny: int, nx: int, corners: np.ndarray, data: List, coverage: List) ->
 @numba.njit(cache=True, nogil=True)
 def _fill(stack: Stack, corners: np.ndarray, data: List, coverage: List, sigma: List) -> None:
     """Fill the entries row by row of the tile, so that those of a row stay in the fast cache."""
-    with_sigma = stack.sigma.size > 0
+    with_sigma, with_coverage = stack.sigma.size > 0, stack.coverage.size > 0
+    layer, value, coverages, sigmas = stack.layer, stack.value, stack.coverage, stack.sigma
     place = np.empty(stack.nx, np.int64)
     for row in range(stack.ny):
         place[:] = stack.first[row * stack.nx : (row + 1) * stack.nx]
@@ -139,17 +145,19 @@ def _fill(stack: Stack, corners: np.ndarray, data: List, coverage: List, sigma: 
             j, column = row - corners[number, 0], corners[number, 1]
             if j < 0 or j >= data[number].shape[0]:
                 continue
-            values, covered = data[number][j], coverage[number][j]
+            values = data[number][j]
+            covered = coverage[number][j] if with_coverage else values
             errors = sigma[number][j] if with_sigma else values
             for i in range(values.size):
-                if np.isfinite(values[i]) and covered[i] > 0.0:
+                if np.isfinite(values[i]) and (not with_coverage or covered[i] > 0.0):
                     at = place[column + i]
                     place[column + i] = at + 1
-                    stack.layer[at] = number
-                    stack.value[at] = values[i]
-                    stack.coverage[at] = covered[i]
+                    layer[at] = number
+                    value[at] = values[i]
+                    if with_coverage:
+                        coverages[at] = covered[i]
                     if with_sigma:
-                        stack.sigma[at] = errors[i]
+                        sigmas[at] = errors[i]
 
 
 @numba.njit(cache=True, nogil=True)

@@ -44,6 +44,15 @@ def test_a_stack_holds_what_covers_each_pixel():
     assert found.sigma.size == 0
 
 
+def test_without_coverages_every_value_counts():
+    tile = Box(0, 0, 2, 1)
+    data = [np.array([[1, np.nan]], "f4"), np.array([[7, 8]], "f4")]
+    found = Stack.build(tile, [tile, tile], data, None, None)
+    assert found.first.tolist() == [0, 2, 3]
+    assert found.value.tolist() == [1, 7, 8]
+    assert found.coverage.size == 0
+
+
 def test_a_part_must_fit_its_box_and_the_tile():
     tile = Box(0, 0, 3, 2)
     with pytest.raises(ValueError, match="not inside"):
