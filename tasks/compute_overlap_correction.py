@@ -9,16 +9,21 @@ from typing import TYPE_CHECKING, Any
 from pymopex.kit.checking import problems_of, refused
 from pymopex.kit.errors import InputError, TaskFailed
 from pymopex.kit.images import FrameFiles, read_header, read_image, write_image
-from pymopex.kit.layers import layers, on_tile, stack, write_table_whole
+from pymopex.kit.layers import Layer, layers, on_tile, parts, write_table_whole
 from pymopex.kit.lists import write_list
 from pymopex.kit.task import Run
 
 if TYPE_CHECKING:
     import numpy as np
-    from pymopex.overlap import Offsets, OverlapParams, PairOptions, PairSums
+    from pymopex.geometry import Box
+    from pymopex.overlap import Offsets, OverlapParams, PairSums, TileSums
 
 _CLIP_PASSES = 4
-_TILE = 512  # pixels; bounds the memory of a job, has no influence on the result but for rounding
+# Tiles have no influence on the result but for rounding. They are wide: rows of frames are read as a whole.
+_WIDTH, _HEIGHT, _LEAST_HEIGHT = 4096, 1024, 32  # pixels
+_SQUARE = 512  # pixels, of tiles without uncertainties
+_MOST_VALUES = 4_000_000  # of frames on a tile, which is lower if they are more: 12 bytes each
+_MOST_LISTED = 4_000_000  # pixels of pairs near the limit of clipping, on all tiles: 48 bytes each
 
 
 def check(run: Run) -> list[str]:
@@ -95,22 +100,36 @@ def _find(run: Run, frames: tuple[FrameFiles, ...]) -> Offsets:
     )
     number = {files.index: n for n, files in enumerate(frames)}
     chosen = layers(run)
-    parts = [(box, part, [number[layer.files.index] for layer in part]) for box in _tiles(run)
+    tiles = [(box, part, [number[layer.files.index] for layer in part]) for box in _tiles(run, chosen)
              if len(part := on_tile(chosen, box)) > 1]  # fmt: skip
     axes = _axes(run, frames) if p.Fit_Slopes else None
     share = _share(run, frames[0].image)
+    most = _MOST_LISTED // max(1, len(tiles))
     options = [
-        PairOptions(p.Count_Noise_Once, p.Clip_Sigma, bool(p.Fit_Slopes), share, (box.x0, box.y0))
-        for box, *_ in parts
+        PairOptions(p.Count_Noise_Once, p.Clip_Sigma, bool(p.Fit_Slopes), share, (box.x0, box.y0), most)
+        for box, *_ in tiles
     ]
-    result, planes = _solve(run, parts, options, None, how, axes)
-    for _ in range(_CLIP_PASSES if p.Clip_Sigma > 0 and parts else 0):
+    jobs = [(*tile, one) for tile, one in zip(tiles, options, strict=True)]
+    known = run.map(_tile_sums, [(*job, {}) for job in jobs], "tiles")
+    result, planes = _solve(run, [tile.all_pixels() for tile in known], how, axes)
+    for _ in range(_CLIP_PASSES if p.Clip_Sigma > 0 and tiles else 0):
         # Hits, movers and the rims of stars pull the mean difference of a pair: leave them out by the last solution.
         before = result
-        result, planes = _solve(run, parts, options, planes, how, axes)
+        result, planes = _solve(run, _clipped(run, jobs, known, planes), how, axes)
         if _settled(before, result):
             break
     return result
+
+
+def _clipped(run: Run, jobs: list, known: list[TileSums], planes: np.ndarray) -> list[PairSums]:
+    """Give the sums of the tiles without what planes leave out; tiles that were made with others are made anew."""
+    own = [planes[tile.numbers] for tile in known]
+    found = [tile.clipped(part) for tile, part in zip(known, own, strict=True)]
+    again = [i for i, sums in enumerate(found) if sums is None]
+    new = [(*jobs[i], {"before": own[i], "margin": known[i].next_margin}) for i in again]
+    for i, tile in zip(again, run.map(_tile_sums, new, "tiles"), strict=True):
+        known[i], found[i] = tile, tile.clipped(own[i])
+    return [sums for sums in found if sums is not None]
 
 
 def _axes(run: Run, frames: tuple[FrameFiles, ...]) -> np.ndarray:
@@ -134,23 +153,13 @@ def _axes_of(job: Any) -> np.ndarray:
 
 
 def _solve(
-    run: Run,
-    parts: list,
-    options: list[PairOptions],
-    planes: np.ndarray | None,
-    how: OverlapParams,
-    axes: np.ndarray | None,
+    run: Run, sums: list[PairSums], how: OverlapParams, axes: np.ndarray | None
 ) -> tuple[Offsets, np.ndarray]:
-    """Sum over the tiles and solve; gives the solution, and as planes on the mosaic."""
+    """Solve with the sums of all tiles; gives the solution, and as planes on the mosaic."""
     from pymopex.overlap import merge, solve_offsets
 
-    jobs = [
-        (*part, one, None if planes is None else planes[part[2]])
-        for part, one in zip(parts, options, strict=True)
-    ]
-    sums = merge(run.map(_pair_sums, jobs, "tiles"))
     try:
-        result = solve_offsets(len(run.frames()), sums, how, axes)
+        result = solve_offsets(len(run.frames()), merge(sums), how, axes)
     except ValueError as problem:
         raise TaskFailed(f"{problem} (WEIGHT above 0 damps them)") from None
     return result, result.planes(axes)
@@ -164,18 +173,33 @@ def _settled(before: Offsets, result: Offsets) -> bool:
     return bool((change <= 0.1 * result.uncertainty[~result.bad]).all())
 
 
-def _tiles(run: Run) -> list:
+def _tiles(run: Run, chosen: list[Layer]) -> list[Box]:
+    """Cut the mosaic into tiles, by the number of values on the fullest."""
     from pymopex.tiling import tiles
 
-    grid = run.fiducial()
-    return tiles(grid.naxis1, grid.naxis2, _TILE, _TILE)
+    grid, height = run.fiducial(), _HEIGHT
+    if not all(
+        layer.sigma for layer in chosen
+    ):  # a tile without uncertainties has one, which is measured on it
+        return tiles(grid.naxis1, grid.naxis2, _SQUARE, _SQUARE)
+    while True:
+        found = tiles(grid.naxis1, grid.naxis2, _WIDTH, height)
+        if height <= _LEAST_HEIGHT or max(_values(box, chosen) for box in found) <= _MOST_VALUES:
+            return found
+        height //= 2
 
 
-def _pair_sums(job: Any) -> PairSums:
-    from pymopex.overlap import pair_sums
+def _values(tile: Box, chosen: list[Layer]) -> int:
+    """Count the pixels of frames on a tile."""
+    common = (layer.box.intersect(tile) for layer in chosen)
+    return sum(box.nx * box.ny for box in common if box is not None)
 
-    box, part, numbers, how, before = job
-    return pair_sums(stack(part, box), numbers, how, before=before)
+
+def _tile_sums(job: Any) -> TileSums:
+    from pymopex.overlap import tile_sums
+
+    box, part, numbers, how, planes = job
+    return tile_sums(parts(part, box), numbers, how, **planes)
 
 
 def _write_offsets(run: Run, frames: tuple[FrameFiles, ...], result: Offsets) -> None:

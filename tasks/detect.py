@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pymopex.kit.checking import problems_of_settings
-from pymopex.kit.images import Stamp, read_header, write_image
+from pymopex.kit.images import Stamp, read_cards, write_image
 from pymopex.kit.layers import write_table_whole
 from pymopex.kit.searched import Area, Searched, area_of, searched
 from pymopex.kit.task import Run
@@ -170,7 +170,7 @@ def _detect(job: _Job) -> dict[str, Any]:
     if job.measure_noise:
         noise = np.full(image.shape, np.nan) if bad.all() else faint_side_noise(image, bad)
     found = detect(image, bad, job.how, coverage=coverage, noise=noise, brightness=brightness)
-    header = read_header(job.source)
+    header = read_cards(job.source)
     write_image(job.target, area.cut(found.labels), header, job.stamp, (job.source,))
     if job.images:
         for path, pixels in zip(job.images, _images(found, brightness), strict=True):

@@ -6,7 +6,7 @@ from typing import Any
 
 from pymopex.kit.backgrounds import check_window, median_window
 from pymopex.kit.checking import refused
-from pymopex.kit.images import FatalBits, FrameFiles, read_frame, read_header, write_image
+from pymopex.kit.images import FatalBits, FrameFiles, read_cards, read_frame, write_image
 from pymopex.kit.searched import Area, area_of, searched
 from pymopex.kit.task import Run
 
@@ -51,7 +51,7 @@ def _filter_tile(job: Any) -> str:
     image[bad] = np.nan
     with refused(files.image):
         minus = image if bad.all() else image - background(image, bad, how).astype("f4")
-    return write_image(target, area.cut(minus), read_header(files.image), stamp, (files.image,))
+    return write_image(target, area.cut(minus), read_cards(files.image), stamp, (files.image,))
 
 
 def _masked(area: Area, files: FrameFiles, bits: FatalBits) -> Any:

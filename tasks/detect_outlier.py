@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pymopex.kit.checking import problems_of_settings
-from pymopex.kit.images import read_image, write_image
+from pymopex.kit.images import read_cards, read_pixels, write_image
 from pymopex.kit.task import Run
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def _map_frame(job: Any) -> int:
     from pymopex.detection import detection_map
 
     source, target, how, stamp = job
-    image, header = read_image(source, dtype="f4")
+    image = read_pixels(source).astype("f4", copy=False)
     labels = detection_map(image, ~np.isfinite(image), how)
-    write_image(target, labels.astype("i4"), header, stamp, (source,))
+    write_image(target, labels.astype("i4"), read_cards(source), stamp, (source,))
     return int(labels.max(initial=0))

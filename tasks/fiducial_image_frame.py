@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pymopex.kit.checking import problems_of, problems_of_settings, refused
 from pymopex.kit.errors import InputError
-from pymopex.kit.images import read_header
+from pymopex.kit.images import frame_geometry, read_header
 from pymopex.kit.layers import write_table_whole
 from pymopex.kit.task import Run
 
@@ -109,15 +109,16 @@ def run(run: Run) -> None:
     the same ``MOSAIC_PIXEL_SIZE_X`` and ``MOSAIC_PIXEL_SIZE_Y``.
     """
     from pymopex import columns
-    from pymopex.geometry import fiducial_frame, frame_wcs
+    from pymopex.geometry import fiducial_frame
     from pymopex.kit.confining import fiducial_leads_out
     from pymopex.kit.fif import write_fif
     from pymopex.kit.files import whole
 
     frames, p = run.frames(), run.params
     headers = run.map(read_header, [files.image for files in frames], "headers")
-    shapes = [(header["NAXIS2"], header["NAXIS1"]) for header in headers]
-    wcss = [frame_wcs(header, refined=p.USE_REFINED_POINTING) for header in headers]
+    wcss, shapes = zip(
+        *(frame_geometry(files.image, p.USE_REFINED_POINTING) for files in frames), strict=True
+    )
     with refused(p.IMAGE_STACK_FILE_NAME):
         frame = fiducial_frame(
             wcss,

@@ -6,7 +6,7 @@ from typing import Any
 
 from pymopex.kit.backgrounds import check_window, median_window
 from pymopex.kit.checking import refused
-from pymopex.kit.images import read_header, write_image
+from pymopex.kit.images import read_cards, write_image
 from pymopex.kit.searched import area_of, searched
 from pymopex.kit.task import Run
 
@@ -50,4 +50,4 @@ def map_noise(job: Any) -> str:
     bad = ~np.isfinite(image)
     with refused(source):
         noise = np.full(image.shape, np.nan) if bad.all() else gaussian_noise(image, bad, how)
-    return write_image(target, area.cut(noise).astype("f4"), read_header(source), stamp, (source,))
+    return write_image(target, area.cut(noise).astype("f4"), read_cards(source), stamp, (source,))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pymopex.kit.images import read_image, write_image
+from pymopex.kit.images import read_cards, read_pixels, write_image
 from pymopex.kit.layers import layers
 from pymopex.kit.task import Run
 
@@ -29,5 +29,4 @@ def _level(job: Any) -> str:
     from pymopex.outliers import level
 
     source, target, ratio, stamp = job
-    signed, header = read_image(source, dtype="i4")
-    return write_image(target, level(signed, ratio).astype("i4"), header, stamp, (source,))
+    return write_image(target, level(read_pixels(source), ratio), read_cards(source), stamp, (source,))

@@ -6,7 +6,7 @@ from typing import Any
 
 from pymopex.kit.backgrounds import check_window, median_window
 from pymopex.kit.checking import refused
-from pymopex.kit.images import read_frame, write_image
+from pymopex.kit.images import read_cards, read_frame, write_image
 from pymopex.kit.lists import write_list
 from pymopex.kit.task import Run
 
@@ -40,4 +40,4 @@ def _filter_frame(job: Any) -> str:
     with refused(files.image):
         minus = frame.data - background(frame.data, frame.bad, how).astype("f4")
     minus[frame.bad] = float("nan")
-    return write_image(path, minus, frame.header, stamp, (files.image,))
+    return write_image(path, minus, read_cards(files.image), stamp, (files.image,))

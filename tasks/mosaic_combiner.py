@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 _RIGHT = (0.8, 1.25)  # ratios of scatter and uncertainty that need no word
-_ENOUGH = 16_000_000  # pixels of a mosaic that tell the ratio
+_ENOUGH = 2_000_000  # pixels of a mosaic that tell the ratio
 
 
 def run(run: Run) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pymopex.kit.images import read_image, read_section, write_image
+from pymopex.kit.images import read_cards, read_pixels, read_section, write_image
 from pymopex.kit.interpolate import layer_header
 from pymopex.kit.layers import layers, on_tile, read_mosaic_part, tile_boxes
 from pymopex.kit.task import Run
@@ -50,7 +50,6 @@ def _judge(job: Any) -> str:
     from pymopex.outliers import dual_outlier
 
     box, proj, target, tiles, (max_image, max_fraction), stamp = job
-    labels, header = read_image(proj, dtype="i4")
     frames, detected = (read_mosaic_part(tiles, box, plane) for plane in (0, 1))
-    signed = dual_outlier(labels, frames, detected, max_image, max_fraction)
-    return write_image(target, signed.astype("i4"), header, stamp, (proj,))
+    signed = dual_outlier(read_pixels(proj), frames, detected, max_image, max_fraction)
+    return write_image(target, signed, read_cards(proj), stamp, (proj,))

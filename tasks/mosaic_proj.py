@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pymopex.kit.images import read_header, read_pixels, write_image
+from pymopex.kit.images import read_cards, read_pixels, write_image
 from pymopex.kit.layers import layers
 from pymopex.kit.task import Run
 
@@ -34,5 +34,5 @@ def _project(job: Any) -> str:
     layer, source, target, grid, refined, stamp = job
     labels = read_pixels(source)
     placed = frame_map(layer.files, grid, refined)
-    header = read_header(layer.data)
+    header = read_cards(layer.data)
     return write_image(target, project_labels(labels, placed).astype("i4"), header, stamp, (source,))

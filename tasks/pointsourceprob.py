@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pymopex.kit.checking import refused
 from pymopex.kit.errors import InputError, InputErrors
-from pymopex.kit.images import read_header, read_image, write_image
+from pymopex.kit.images import read_cards, read_image, write_image
 from pymopex.kit.prfs import problems_of_sampling
 from pymopex.kit.searched import area_of, searched
 from pymopex.kit.task import Run
@@ -86,7 +86,7 @@ def _search(job: Any) -> str:
         result = filtered(image, sigma, kernel, np.float32)
     else:
         result = point_source_probability(image, sigma, kernel, prior=prior)
-    return write_image(target, area.cut(np.asarray(result, dtype="f4")), read_header(own), stamp, (own,))
+    return write_image(target, area.cut(np.asarray(result, dtype="f4")), read_cards(own), stamp, (own,))
 
 
 def _measured_noise(image: Any) -> Any:

@@ -218,9 +218,9 @@ def detect(
     if params.input_type == "image_input":
         threshold, sigma = _clipped(searched[good], params.threshold)
     work, rules = _prepared(searched, good, threshold, sigma, params)
-    parts, roots = segmentation.segment(work, rules)
+    table, root = segmentation.segment(work, rules)
     light = image if brightness is None else _same_shape("brightness", brightness, image.shape)
-    return _detections(parts, roots, work, rules, light)
+    return _detections(table, root, work, rules, light)
 
 
 def detection_map(image: np.ndarray, bad: np.ndarray | None, params: DetectionParams) -> np.ndarray:
@@ -285,15 +285,29 @@ def _clipped(values: np.ndarray, nsigma: float) -> tuple[float, float]:
         raise ValueError(f"number of sigmas {nsigma} must be positive")
     if values.size == 0:
         return np.nan, np.nan
-    values = values.astype(np.float64)
+    return _clip_high(values.astype(np.float64), float(nsigma))
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "nsz"})
+def _clip_high(values: np.ndarray, nsigma: float) -> tuple[float, float]:
+    """Leave out what is above the threshold, until nothing is; the values are moved."""
+    n = values.size
     while True:
-        sigma = float(values.std())
-        threshold = float(values.mean()) + nsigma * sigma
-        kept = values[values <= threshold]
+        total = square = 0.0
+        for i in range(n):
+            total += values[i]
+        mean = total / n
+        for i in range(n):
+            square += (values[i] - mean) ** 2
+        sigma = np.sqrt(square / n)
+        threshold, kept = mean + nsigma * sigma, 0
+        for i in range(n):
+            values[kept] = values[i]
+            kept += values[i] <= threshold
         # Rounding can put the threshold of a constant image just below its value.
-        if kept.size == values.size or kept.size == 0:
+        if kept in (n, 0):
             return threshold, sigma
-        values = kept
+        n = kept
 
 
 def _prepared(
@@ -329,16 +343,14 @@ def _prepared(
 
 
 def _detections(
-    parts: list, roots: list, work: segmentation.Work, rules: segmentation.Rules, light: np.ndarray
+    table: np.ndarray, root: np.ndarray, work: segmentation.Work, rules: segmentation.Rules, light: np.ndarray
 ) -> Detections:
     """Measure the clusters and list them by blend and flux."""
     pad = rules.peaks_radius
-    table = np.array([tuple(part)[:4] for part in parts], dtype=np.float64).reshape(-1, 4)
     start, stop, level = (table[:, k].astype(np.int64) for k in (0, 1, 3))
     _paint(work.pool, start, stop, work.owner)
     light = np.pad(native_float(light), pad, constant_values=np.nan).ravel()
     x, y, flux = _measure(work.pool, start, stop, work.width, work.owner, light)
-    root = np.array(roots, dtype=np.int64)
     order = np.lexsort((y, x, -flux, root))
     _, blend, size = np.unique(root[order], return_inverse=True, return_counts=True)
     _paint(work.pool, start[order], stop[order], work.owner)

@@ -8,27 +8,36 @@ MOPEX User's Guide, section 8.5 (metric and equations). MacKay 1992, Neural Comp
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from astropy.wcs import WCS
 from scipy.linalg import cho_factor, cho_solve
-from scipy.sparse import coo_array, csr_array
-from scipy.sparse.csgraph import connected_components
-from scipy.sparse.linalg import LinearOperator, cg
 
-from pymopex.overlap_pairs import PairOptions, PairSums, merge, pair_sums
+from pymopex.overlap_pairs import (
+    PairOptions,
+    PairSums,
+    TileSums,
+    merge,
+    pair_sums,
+    tile_sums,
+)
 from pymopex.projection import exact_map
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
+    from scipy.sparse import csr_array
 
 __all__ = [
     "Offsets",
     "OverlapParams",
     "PairOptions",
     "PairSums",
+    "TileSums",
     "detector_axes",
     "merge",
     "pair_sums",
     "solve_offsets",
+    "tile_sums",
 ]
 
 _DENSE = 2000  # unknowns of a connected group up to which the full matrix is inverted
@@ -117,10 +126,43 @@ class Offsets:
         return planes if axes is None else planes + np.einsum("nk,nkj->nj", self.slopes, axes)
 
 
+class _Matrix(NamedTuple):
+    """A matrix as a sum of elements; the same place may stand in it several times."""
+
+    size: int
+    row: np.ndarray
+    column: np.ndarray
+    value: np.ndarray
+
+    def part(self, at: np.ndarray) -> _Matrix:
+        """Give the rows and columns `at`, ascending; no element may have one of them alone."""
+        place = np.full(self.size, -1)
+        place[at] = np.arange(at.size)
+        inside = place[self.row] >= 0
+        return _Matrix(at.size, place[self.row[inside]], place[self.column[inside]], self.value[inside])
+
+    def diagonal(self) -> np.ndarray:
+        """Give the diagonal."""
+        on = self.row == self.column
+        return np.bincount(self.row[on], self.value[on], self.size)
+
+    def dense(self) -> np.ndarray:
+        """Give all elements."""
+        whole = np.bincount(self.row * self.size + self.column, self.value, self.size**2)
+        return whole.reshape(self.size, self.size)
+
+    def sparse(self) -> csr_array:
+        """Give the elements that are not 0."""
+        from scipy.sparse import coo_array  # takes a tenth of a second to load, for large groups alone
+
+        shape = (self.size, self.size)
+        return coo_array((self.value, (self.row, self.column)), shape=shape).tocsr()
+
+
 class _Equations(NamedTuple):
     """Normal equations of one group, with the damping of each unknown and the directions that are fixed."""
 
-    matrix: csr_array
+    matrix: _Matrix
     right: np.ndarray
     damping: np.ndarray
     fixed: np.ndarray  # (k, unknowns): each row times the unknowns is 0
@@ -194,8 +236,7 @@ def solve_offsets(n: int, pairs: PairSums, how: OverlapParams, axes: np.ndarray 
     which is found along with them by maximum evidence: frames without slopes then get next to none. It needs pair sums
     whose weights are those of independent pixels.
     """
-    links = coo_array((pairs.weight, (pairs.first, pairs.second)), shape=(n, n))
-    _, label = connected_components(links, directed=False)
+    label = _connected(n, pairs.first, pairs.second)
     planes, errors = np.zeros((n, 3)), np.full((n, 3), np.nan)
     outlier, bad = np.zeros(n, bool), np.zeros(n, bool)
     whole = _equations(n, pairs) if axes is None else _plane_equations(n, pairs, axes)
@@ -213,17 +254,29 @@ def solve_offsets(n: int, pairs: PairSums, how: OverlapParams, axes: np.ndarray 
     return Offsets(planes[:, 0], errors[:, 0], label + 1, outlier, bad, planes[:, 1:], errors[:, 1:])
 
 
+def _connected(n: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Give each frame the number of the group that links make, from 0, in the order of their first members."""
+    lowest = np.arange(n)
+    while True:
+        before = lowest.copy()
+        for one, two in ((first, second), (second, first)):
+            np.minimum.at(lowest, before[one], before[two])
+        lowest = lowest[lowest]
+        if (lowest == before).all():
+            return np.unique(lowest, return_inverse=True)[1]
+
+
 def _groups(label: np.ndarray) -> list[np.ndarray]:
     order = np.argsort(label, kind="stable")
     return np.split(order, np.flatnonzero(np.diff(label[order])) + 1) if label.size else []
 
 
-def _equations(n: int, pairs: PairSums) -> tuple[csr_array, np.ndarray]:
+def _equations(n: int, pairs: PairSums) -> tuple[_Matrix, np.ndarray]:
     """Matrix and right side of the normal equations of offsets."""
     return _assemble(n, pairs, np.ones((n, 1, 1)), pairs.weight[:, None, None], pairs.difference[:, None])
 
 
-def _plane_equations(n: int, pairs: PairSums, axes: np.ndarray) -> tuple[csr_array, np.ndarray]:
+def _plane_equations(n: int, pairs: PairSums, axes: np.ndarray) -> tuple[_Matrix, np.ndarray]:
     """Matrix and right side for offsets and slopes; the three unknowns of a frame stand together."""
     basis = np.concatenate([np.broadcast_to([1.0, 0.0, 0.0], (n, 1, 3)), axes], axis=1)
     places = [[0, 1, 2], [1, 3, 4], [2, 4, 5]]
@@ -233,7 +286,7 @@ def _plane_equations(n: int, pairs: PairSums, axes: np.ndarray) -> tuple[csr_arr
 
 def _assemble(
     n: int, pairs: PairSums, basis: np.ndarray, sums: np.ndarray, difference: np.ndarray
-) -> tuple[csr_array, np.ndarray]:
+) -> tuple[_Matrix, np.ndarray]:
     """Put the blocks of all pairs together: `basis` turns functions of the mosaic's x and y into the unknowns'."""
     k = basis.shape[1]
     one, two = basis[pairs.first], basis[pairs.second]
@@ -248,15 +301,14 @@ def _assemble(
         rows.append(np.broadcast_to((k * a[:, None] + np.arange(k))[:, :, None], blocks[-1].shape))
         columns.append(np.broadcast_to((k * b[:, None] + np.arange(k))[:, None, :], blocks[-1].shape))
     flat = [np.concatenate([part.ravel() for part in parts]) for parts in (blocks, rows, columns)]
-    matrix = coo_array((flat[0], (flat[1], flat[2])), shape=(k * n, k * n)).tocsr()
     right = np.zeros((n, k))
     np.add.at(right, pairs.first, np.einsum("pki,pi->pk", one, difference))
     np.add.at(right, pairs.second, -np.einsum("pki,pi->pk", two, difference))
-    return csr_array(matrix), right.ravel()
+    return _Matrix(k * n, flat[1], flat[2], flat[0]), right.ravel()
 
 
 def _part(
-    whole: tuple[csr_array, np.ndarray],
+    whole: tuple[_Matrix, np.ndarray],
     members: np.ndarray,
     how: OverlapParams,
     typical: float,
@@ -265,7 +317,7 @@ def _part(
     """Cut the equations of a group out, with its damping and what is fixed: level, and tilt of the sky."""
     k = 1 if axes is None else 3
     at = (k * members[:, None] + np.arange(k)).ravel()
-    matrix, right = whole[0][at][:, at], whole[1][at]
+    matrix, right = whole[0].part(at), whole[1][at]
     diagonal = matrix.diagonal().reshape(-1, k)
     damping = np.zeros(diagonal.shape)
     damping[:, 0] = how.weight * typical
@@ -308,7 +360,7 @@ def _solve_group(
 def _solve(group: _Equations, how: OverlapParams) -> tuple[np.ndarray, np.ndarray]:
     """Solve the equations of a group; gives the unknowns, and their errors."""
     if group.right.size <= _DENSE and not how.sparse:
-        dense = group.matrix.toarray() + np.diag(group.damping) + group.fixed.T @ group.fixed
+        dense = group.matrix.dense() + np.diag(group.damping) + group.fixed.T @ group.fixed
         factor = cho_factor(dense)
         variance = np.diag(cho_solve(factor, np.eye(len(dense))))
         # What is fixed has no error of its own: that of the rows that fix it is taken off.
@@ -320,10 +372,12 @@ def _solve(group: _Equations, how: OverlapParams) -> tuple[np.ndarray, np.ndarra
 
 
 def _iterate(group: _Equations, diagonal: np.ndarray) -> np.ndarray:
-    n = diagonal.size
+    from scipy.sparse.linalg import LinearOperator, cg
+
+    n, matrix = diagonal.size, group.matrix.sparse()
 
     def multiply(x: np.ndarray) -> np.ndarray:
-        return group.matrix @ x + group.damping * x + group.fixed.T @ (group.fixed @ x)
+        return matrix @ x + group.damping * x + group.fixed.T @ (group.fixed @ x)
 
     operator = LinearOperator((n, n), matvec=multiply, dtype=float)
     jacobi = LinearOperator((n, n), matvec=lambda x: x / diagonal, dtype=float)

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numba
 import numpy as np
 
 from pymopex.order_statistics import median_of
-from pymopex.stack import Stack
+from pymopex.overlap_kernels import Parts, Scan, first_steps, scan
+
+__all__ = ["PairOptions", "PairSums", "Parts", "TileSums", "merge", "pair_sums", "tile_sums"]
+
+# Parts of the limit of clipping, pixels nearer to which are kept in mind: by planes that are not known, and that are.
+_MARGIN, _NARROW = 0.125, 0.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +61,8 @@ class PairOptions:
         that of a pixel of the frame, however many pixels of the mosaic share it.
     corner : (int, int)
         x and y of the first pixel of the tile on the mosaic, 0-based.
+    most : int
+        Pixels that are kept in mind for clipping by other planes, at most; each takes 48 bytes.
     """
 
     count_once: bool = True
@@ -64,33 +70,115 @@ class PairOptions:
     moments: bool = False
     share: float = 1.0
     corner: tuple[int, int] = (0, 0)
+    most: int = 1_000_000
 
 
-def pair_sums(
-    stack: Stack, numbers: Sequence[int], how: PairOptions | None = None, *, before: np.ndarray | None = None
-) -> PairSums:
-    """Sum weighted differences over the pixels of a tile, for each pair of frames.
+@dataclass(frozen=True, eq=False)
+class TileSums:
+    """The sums of a tile, which can be taken again with other planes without its pixels.
 
     Parameters
     ----------
-    stack : Stack
+    numbers : int ndarray, shape (n,)
+        Numbers of the frames.
+    how : PairOptions
+        Weights, clipping and the sums wanted.
+    margin : float
+        Part of the limit of clipping, pixels nearer to which are kept in mind.
+    found : Scan
+        What the pixels tell.
+    """
+
+    numbers: np.ndarray
+    how: PairOptions
+    margin: float
+    found: Scan
+
+    @property
+    def next_margin(self) -> float:
+        """Margin to take with planes that are known; 0 if too many pixels would have to be kept in mind."""
+        expected = self.found.wanted * min(1.0, _NARROW / self.margin) if self.margin else np.inf
+        return _NARROW if expected <= self.how.most else 0.0
+
+    def all_pixels(self) -> PairSums:
+        """Give the sums over all pixels."""
+        return self._sums(self.found.whole)
+
+    def clipped(self, planes: np.ndarray) -> PairSums | None:
+        """Give the sums over the pixels that planes leave; None if these are too far from those it was made with.
+
+        Parameters
+        ----------
+        planes : ndarray, shape (n,) or (n, 3)
+            Planes of the frames of the tile (see `tile_sums`).
+        """
+        planes, found = _planes(planes, len(self.numbers)), self.found
+        plane = planes[found.pair[:, 1]] - planes[found.pair[:, 0]]
+        if (_farthest(plane - found.plane, found.box) > found.reach).any():
+            return None
+        x, y, weight, step, variance = found.pixel.T
+        level, along, up = plane[found.of].T
+        off = step + level + along * x + up * y
+        w = np.where(off**2 <= self.how.clip_sigma**2 * variance, weight, 0.0)
+        d = w * step
+        terms = (w, d, w * x, w * y, w * x * x, w * x * y, w * y * y, d * x, d * y)
+        sums = found.sure.copy()
+        for column, term in zip(sums.T, terms, strict=False):
+            column += np.bincount(found.of, term, len(sums))
+        return self._sums(sums)
+
+    def _sums(self, sums: np.ndarray) -> PairSums:
+        some = sums[:, 0] > 0
+        first, second = self.numbers[self.found.pair[some]].T
+        sums = self.how.share * sums[some]
+        more = sums if self.how.moments else np.zeros((0, 9))
+        return PairSums(first, second, sums[:, 0], sums[:, 1], more[:, 2:7], more[:, 7:])
+
+
+def _farthest(plane: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """Give the largest values of planes, shape (k, 3), on places, shape (k, 4), without signs."""
+    corners = [
+        np.abs(plane[:, 0] + plane[:, 1] * box[:, i] + plane[:, 2] * box[:, j])
+        for i in (0, 2)
+        for j in (1, 3)
+    ]
+    return np.max(corners, axis=0)
+
+
+def tile_sums(
+    parts: Parts,
+    numbers: Sequence[int],
+    how: PairOptions | None = None,
+    *,
+    before: np.ndarray | None = None,
+    margin: float = _MARGIN,
+) -> TileSums:
+    """Go over the pixels of a tile.
+
+    Parameters
+    ----------
+    parts : Parts
         Values on the tile, those of bright objects masked.
     numbers : sequence of int
-        Number of each frame of the stack; ascending.
+        Number of each frame; ascending.
     how : PairOptions, optional
         Weights, clipping and the sums wanted.
-    before : ndarray, shape (n_layers,) or (n_layers, 3), optional
-        Offsets found before, or planes: constant, and slopes along x and y of the mosaic. Needed for clipping.
+    before : ndarray, shape (n,) or (n, 3), optional
+        Offsets of these frames found before, or planes: constant, and slopes along x and y of the mosaic.
+    margin : float
+        Part of the limit of clipping: pixels nearer to it are kept in mind; 0 keeps none, then the sums hold for
+        these planes alone.
 
     Returns
     -------
-    PairSums
-        Sums of the pairs that share pixels.
+    TileSums
+        All that is to be known of the tile, as long as the planes are not far from these or, without them, from the
+        median differences of the pairs.
 
     Raises
     ------
     ValueError
-        `before` has another length than the stack has frames.
+        `before` has another length than there are frames.
 
     Notes
     -----
@@ -106,95 +194,55 @@ def pair_sums(
     ----------
     MOPEX User's Guide, section 8.5 (legacy weights).
     """
-    how, n = how or PairOptions(), stack.n_layers
-    shift = _planes(before, n)
-    sigma = stack.sigma if stack.sigma.size else np.full(stack.value.size, _typical(stack), np.float32)
-    weight, difference = np.zeros((n, n)), np.zeros((n, n))
-    moments = np.zeros((n, n, 7) if how.moments else (0, 0, 7))
-    limit = how.clip_sigma if before is not None and how.clip_sigma > 0 else np.inf
-    _sum(stack, sigma, shift, limit, how.count_once, how.corner, weight, difference, moments)
-    i, j = np.nonzero(weight)
-    number = np.asarray(numbers, dtype=np.int64)
-    more = moments[i, j] if how.moments else np.zeros((0, 7))
-    sums = (weight[i, j], difference[i, j], more[:, :5], more[:, 5:])
-    return PairSums(number[i], number[j], *(how.share * part for part in sums))
+    how, n = how or PairOptions(), len(parts.start)
+    planes = np.zeros((0, 3)) if before is None else _planes(before, n)
+    if not parts.sigma.size:
+        parts = parts._replace(sigma=np.full(parts.value.size, _typical(parts), np.float32))
+    limit = how.clip_sigma if how.clip_sigma > 0 else np.inf
+    rest = how.most, how.count_once, how.moments, how.corner
+    found = scan(parts, planes, limit, margin * limit if margin else 0.0, *rest)
+    if before is not None and found.wanted > how.most:
+        margin, found = 0.0, scan(parts, planes, limit, 0.0, *rest)
+    return TileSums(np.asarray(numbers, dtype=np.int64), how, margin, found)
 
 
-def _planes(before: np.ndarray | None, n: int) -> np.ndarray:
-    planes = np.zeros((n, 3))
-    if before is not None:
-        given = np.asarray(before, dtype=float)
-        if given.shape not in ((n,), (n, 3)):
-            raise ValueError(f"before has the shape {given.shape}, expected {(n,)} or {(n, 3)}")
-        planes[:, : 1 if given.ndim == 1 else 3] = given.reshape(n, -1)
+def pair_sums(
+    parts: Parts, numbers: Sequence[int], how: PairOptions | None = None, *, before: np.ndarray | None = None
+) -> PairSums:
+    """Sum weighted differences over the pixels of a tile, for each pair of frames, clipped by the planes of `before`.
+
+    Parameters are those of `tile_sums`; without `before` all pixels count.
+    """
+    found = tile_sums(parts, numbers, how, before=before, margin=0.0)
+    if before is None or found.how.clip_sigma <= 0:
+        return found.all_pixels()
+    sums = found.clipped(before)
+    assert sums is not None  # it was made with these planes
+    return sums
+
+
+def _planes(given: np.ndarray, n: int) -> np.ndarray:
+    """Give offsets as planes.
+
+    Raises
+    ------
+    ValueError
+        They have another length than there are frames.
+    """
+    given, planes = np.asarray(given, dtype=float), np.zeros((n, 3))
+    if given.shape not in ((n,), (n, 3)):
+        raise ValueError(f"before has the shape {given.shape}, expected {(n,)} or {(n, 3)}")
+    planes[:, : 1 if given.ndim == 1 else 3] = given.reshape(n, -1)
     return planes
 
 
-def _typical(stack: Stack) -> float:
+def _typical(parts: Parts) -> float:
     """Noise of one value, from differences of successive frames at the same pixel."""
-    count = np.diff(stack.first)
-    start = stack.first[:-1][count > 1]
-    if not start.size:
+    step = first_steps(parts)
+    if not step.size:
         return 1.0
-    step = np.abs(stack.value[start + 1].astype(float) - stack.value[start])
     noise = float(median_of(step, step.size)) / (0.6745 * np.sqrt(2))
     return noise if noise > 0 else 1.0
-
-
-@numba.njit(cache=True, nogil=True)
-def _sum(
-    stack: Stack,
-    sigma: np.ndarray,
-    planes: np.ndarray,
-    limit: float,
-    count_once: bool,
-    corner: tuple[int, int],
-    weight: np.ndarray,
-    difference: np.ndarray,
-    moments: np.ndarray,
-) -> None:
-    for p in range(stack.ny * stack.nx):
-        begin, end = stack.first[p], stack.first[p + 1]
-        if end - begin < 2:
-            continue
-        x, y = np.float64(corner[0] + p % stack.nx), np.float64(corner[1] + p // stack.nx)
-        total = 0.0
-        for a in range(begin, end):
-            if sigma[a] > 0:
-                total += stack.coverage[a] / np.float64(sigma[a]) ** 2
-        for a in range(begin, end):
-            if not sigma[a] > 0:
-                continue
-            m = stack.layer[a]
-            variance_a, value_a = np.float64(sigma[a]) ** 2, np.float64(stack.value[a])
-            plane_a = planes[m, 0] + planes[m, 1] * x + planes[m, 2] * y
-            for b in range(a + 1, end):
-                if not sigma[b] > 0:
-                    continue
-                n = stack.layer[b]
-                variance_b = np.float64(sigma[b]) ** 2
-                step = stack.value[b] - value_a
-                off = step + planes[n, 0] + planes[n, 1] * x + planes[n, 2] * y - plane_a
-                variance = variance_a + variance_b
-                if off * off > limit * limit * variance:
-                    continue
-                w = stack.coverage[a] * stack.coverage[b]
-                w *= 1 / (variance_a * variance_b * total) if count_once else 1 / variance
-                weight[m, n] += w
-                difference[m, n] += w * step
-                if moments.size:
-                    _add_moments(moments[m, n], w, step, x, y)
-
-
-@numba.njit(cache=True, nogil=True)
-def _add_moments(sums: np.ndarray, w: float, step: float, x: float, y: float) -> None:
-    sums[0] += w * x
-    sums[1] += w * y
-    sums[2] += w * x * x
-    sums[3] += w * x * y
-    sums[4] += w * y * y
-    sums[5] += w * step * x
-    sums[6] += w * step * y
 
 
 def merge(parts: Sequence[PairSums]) -> PairSums:

@@ -322,7 +322,8 @@ def _divide(part, number, work, offsets, rules):
 def segment(work, rules):
     """Segment a padded image whose unusable pixels are -inf.
 
-    Returns the final clusters and, for each, the number (from 0) of the initial cluster it came from.
+    Returns start, stop, threshold and level of the final clusters, shape (n, 4), and, for each, the number (from 0) of
+    the initial cluster it came from.
     Their pixels stand in ``work.pool``, the level reached by every detected pixel in ``work.levels``.
     """
     offsets = _offsets(work.width, rules.corners)
@@ -358,4 +359,8 @@ def segment(work, rules):
                 number += len(parts) + 1
                 stack.extend(parts)
         root += 1
-    return final, roots
+    table = np.empty((len(final), 4))
+    for i in range(len(final)):
+        part = final[i]
+        table[i, 0], table[i, 1], table[i, 2], table[i, 3] = part.start, part.stop, part.threshold, part.level
+    return table, np.array(roots)

@@ -7,7 +7,7 @@ import pytest
 from astropy.wcs import WCS
 from pymopex.geometry import Box
 from pymopex.overlap import OverlapParams, PairOptions, PairSums, detector_axes, pair_sums, solve_offsets
-from pymopex.stack import Stack
+from pymopex.overlap_kernels import Parts
 
 EXACT = 1e-7  # image unit; values of a stack have single precision
 SIZE, STEP, SIGMA = 24, 14, 0.01  # pixels, pixels, image unit
@@ -32,7 +32,7 @@ def planes_of(offsets, slopes, axes):
 
 
 def tilted_frames(noise, seed, side=4):
-    """A square grid of frames with offsets and slopes: stack, axes, and the planes that were added."""
+    """A square grid of frames with offsets and slopes: parts, axes, and the planes that were added."""
     rng = np.random.default_rng(seed)
     boxes = [Box(STEP * x, STEP * y, SIZE, SIZE) for y in range(side) for x in range(side)]
     n = len(boxes)
@@ -48,7 +48,7 @@ def tilted_frames(noise, seed, side=4):
     ]
     ones = [np.ones(box.shape, "f4") for box in boxes]
     whole = Box(0, 0, total, total)
-    return Stack.build(whole, boxes, data, ones, [SIGMA * one for one in ones]), axes, offsets, slopes
+    return Parts.build(whole, boxes, data, ones, [SIGMA * one for one in ones]), axes, offsets, slopes
 
 
 def sky_tilt(slopes, axes):
@@ -71,10 +71,10 @@ FREE = OverlapParams(top=100, bottom=100, slope_damping=0)
 
 @pytest.mark.parametrize("sparse", [False, True])
 def test_planes_come_back(sparse):
-    stack, axes, offsets, slopes = tilted_frames(0, 1)
-    sums = pair_sums(stack, range(stack.n_layers), PairOptions(moments=True))
+    parts, axes, offsets, slopes = tilted_frames(0, 1)
+    sums = pair_sums(parts, range(len(parts.start)), PairOptions(moments=True))
     how = OverlapParams(top=100, bottom=100, slope_damping=0, sparse=sparse)
-    found = solve_offsets(stack.n_layers, sums, how, axes)
+    found = solve_offsets(len(parts.start), sums, how, axes)
     true, tilted = without_tilt(offsets, slopes, axes)
     assert found.offsets == pytest.approx(-true, abs=20 * EXACT)
     assert found.slopes == pytest.approx(-tilted, abs=10 * EXACT)
@@ -83,14 +83,16 @@ def test_planes_come_back(sparse):
 
 def test_pixels_count_from_the_corner_of_the_mosaic():
     """A tile elsewhere gives the same planes."""
-    stack, axes, *_ = tilted_frames(0, 1)
+    parts, axes, *_ = tilted_frames(0, 1)
     here, there = (
-        pair_sums(stack, range(stack.n_layers), PairOptions(moments=True, corner=corner))
+        pair_sums(parts, range(len(parts.start)), PairOptions(moments=True, corner=corner))
         for corner in ((0, 0), (5000, 3000))
     )
     moved = axes.copy()
     moved[:, :, 0] -= axes[:, :, 1:] @ [5000, 3000]
-    one, two = (solve_offsets(stack.n_layers, sums, FREE, at) for sums, at in ((here, axes), (there, moved)))
+    one, two = (
+        solve_offsets(len(parts.start), sums, FREE, at) for sums, at in ((here, axes), (there, moved))
+    )
     assert two.offsets == pytest.approx(one.offsets, abs=EXACT)
     assert two.slopes == pytest.approx(one.slopes, abs=EXACT)
 
@@ -99,9 +101,9 @@ def test_errors_are_those_of_the_overlap_areas():
     """Pulls over many realisations have unit width, for offsets and slopes."""
     offset_pulls, slope_pulls = [], []
     for seed in range(12):
-        stack, axes, offsets, slopes = tilted_frames(SIGMA, seed)
-        sums = pair_sums(stack, range(stack.n_layers), PairOptions(moments=True))
-        found = solve_offsets(stack.n_layers, sums, FREE, axes)
+        parts, axes, offsets, slopes = tilted_frames(SIGMA, seed)
+        sums = pair_sums(parts, range(len(parts.start)), PairOptions(moments=True))
+        found = solve_offsets(len(parts.start), sums, FREE, axes)
         true, tilted = without_tilt(offsets, slopes, axes)
         offset_pulls.append((found.offsets + true) / found.uncertainty)
         slope_pulls.append((found.slopes + tilted) / found.slope_uncertainty)
@@ -111,19 +113,19 @@ def test_errors_are_those_of_the_overlap_areas():
 
 def test_clipping_goes_by_the_planes():
     """Slopes far above the noise cost no pixel once they are known; hits are left out."""
-    stack, axes, offsets, slopes = tilted_frames(SIGMA, 3)
-    everything = np.arange(stack.n_layers)
-    clean = pair_sums(stack, everything, PairOptions(moments=True))
+    parts, axes, offsets, slopes = tilted_frames(SIGMA, 3)
+    everything = np.arange(len(parts.start))
+    clean = pair_sums(parts, everything, PairOptions(moments=True))
     exact = planes_of(-offsets, -slopes, axes)
-    clipped = pair_sums(stack, everything, PairOptions(moments=True, clip_sigma=6), before=exact)
+    clipped = pair_sums(parts, everything, PairOptions(moments=True, clip_sigma=6), before=exact)
     assert clipped.weight == pytest.approx(clean.weight)
-    stack.value[::50] += 1
-    hit = pair_sums(stack, everything, PairOptions(moments=True, clip_sigma=6), before=exact)
+    parts.value[::50] += 1
+    hit = pair_sums(parts, everything, PairOptions(moments=True, clip_sigma=6), before=exact)
     assert (hit.weight < 0.999 * clean.weight).mean() > 0.9
-    found, wanted = (solve_offsets(stack.n_layers, sums, FREE, axes) for sums in (hit, clean))
+    found, wanted = (solve_offsets(len(parts.start), sums, FREE, axes) for sums in (hit, clean))
     assert np.abs((found.offsets - wanted.offsets) / wanted.uncertainty).max() < 1
     with pytest.raises(ValueError, match="before has the shape"):
-        pair_sums(stack, everything, before=exact[:, :2])
+        pair_sums(parts, everything, before=exact[:, :2])
 
 
 def strip(seed, slope_rms):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pymopex.kit.images import read_header, read_section, write_image
+from pymopex.kit.images import read_cards, read_section, write_image
 from pymopex.kit.interpolate import layer_header
 from pymopex.kit.layers import layers, on_tile, read_mosaic_part, stack, tile_boxes
 from pymopex.kit.task import Run
@@ -58,7 +58,7 @@ def _tile_statistics(job: Any) -> str:
 
     (box, core, reach), chosen, path, grid, stamp, (statistics, settings, tolerance) = job
     if chosen:
-        values = stack(chosen, reach)
+        values = stack(chosen, reach, need_coverage=False)
         centre, scale = statistics(values, core, reach, settings)
         scale = gradient_guard(centre, scale, tolerance)
         place = box.within(core)
@@ -82,4 +82,4 @@ def _deviate(job: Any) -> str:
     if bottom > 0 or top > 0:
         inside = (result > -bottom) & (result < top)
         result = np.where(inside, np.float32(0), result)
-    return write_image(path, result.astype("f4"), read_header(layer.data), stamp, (layer.data,))
+    return write_image(path, result.astype("f4"), read_cards(layer.data), stamp, (layer.data,))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pymopex.kit.errors import InputError, InputErrors
-from pymopex.kit.files import read_bytes
+from pymopex.kit.files import read_bytes, remembered
 
 if TYPE_CHECKING:
     from pymopex.fiducial import FiducialFrame
@@ -93,6 +93,7 @@ def _real(value: float, decimals: int) -> str:
     return short if float(short) == value else repr(value)
 
 
+@remembered(maxsize=8)
 def read_fif(path: str) -> FiducialFrame:
     """Read a fiducial image frame, also one written by hand.
 

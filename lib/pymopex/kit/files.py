@@ -32,14 +32,15 @@ def remembered(maxsize: int) -> Callable[[_F], _F]:
 
         @wraps(function)
         def call(*arguments: Any) -> Any:
-            return kept(tuple(_stamps(argument) for argument in arguments), *arguments)
+            return kept(tuple(stamps_of(argument) for argument in arguments), *arguments)
 
         return call  # type: ignore[return-value]
 
     return decorate
 
 
-def _stamps(argument: Any) -> Any:
+def stamps_of(argument: Any) -> Any:
+    """Give what changes with the files that an argument names: itself, or the text in a dataclass."""
     if isinstance(argument, str):
         try:
             found = os.stat(argument)
@@ -47,7 +48,7 @@ def _stamps(argument: Any) -> Any:
             return os.path.abspath(argument)
         return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
     if is_dataclass(argument) and not isinstance(argument, type):
-        return tuple(_stamps(value) for value in astuple(argument) if isinstance(value, str) and value)
+        return tuple(stamps_of(value) for value in astuple(argument) if isinstance(value, str) and value)
     return None
 
 

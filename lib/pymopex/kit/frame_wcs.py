@@ -27,7 +27,7 @@ def wcs_problems(image: str, header, refined: bool) -> tuple[list[str], Place | 
     """
     import numpy as np
 
-    from pymopex.geometry import frame_wcs
+    from pymopex.kit.images import frame_geometry
 
     needed = ("CTYPE1", "CTYPE2", "CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2")
     missing = [key for key in needed if key not in header]
@@ -38,7 +38,7 @@ def wcs_problems(image: str, header, refined: bool) -> tuple[list[str], Place | 
     if wrong := [key for key in _WCS_NUMBERS if key in header and not _is_number(header, key)]:
         return [f"{image}: no world coordinates: {', '.join(wrong)}: not a finite number"], None
     try:
-        wcs = frame_wcs(header, refined=refined)
+        wcs, _ = frame_geometry(image, refined)  # as the modules will ask for it
         sky = wcs.all_pix2world(np.array([[header["NAXIS1"] / 2, header["NAXIS2"] / 2]]), 0)
         unusable = _matrix_problem(wcs) or _distortion_problem(wcs, header)
     except Exception as problem:

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pymopex import __version__
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from astropy.io import fits
     from astropy.wcs import WCS
 
-    from pymopex.kit.plain_fits import Plain
+    from pymopex.kit.plain_fits import Cards, Plain
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,17 @@ class FatalBits:
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame: data and 1-sigma uncertainty (or None) in image units, and where pixels are bad (True)."""
+    """One frame: data and 1-sigma uncertainty (or None) in image units, where pixels are bad (True), and its file."""
 
     data: np.ndarray
     sigma: np.ndarray | None
     bad: np.ndarray
-    header: fits.Header
+    path: str
+
+    @cached_property
+    def header(self) -> fits.Header:
+        """Header of the image; read when it is asked for."""
+        return read_header(self.path)
 
 
 @dataclass(frozen=True)
@@ -125,7 +131,7 @@ def read_pixels(path: str) -> np.ndarray:
     from pymopex.kit import plain_fits
 
     with _refused(path):
-        plain = plain_fits.find(path)
+        plain = plain_fits.place_of(path)
         if plain is not None and len(plain.shape) == 2:
             return _plain_pixels(path, plain)
     return read_image(path)[0]
@@ -137,8 +143,7 @@ def _plain_pixels(path: str, plain: Plain, dtype: Any = None) -> np.ndarray:
 
     from pymopex.kit import plain_fits
 
-    wanted = np.dtype(dtype) if dtype is not None else plain.dtype.newbyteorder("=")
-    return np.ascontiguousarray(plain_fits.pixels(path, plain), dtype=wanted)
+    return np.ascontiguousarray(plain_fits.pixels(path, plain), dtype=dtype)
 
 
 def read_header(path: str) -> fits.Header:
@@ -159,6 +164,39 @@ def read_header(path: str) -> fits.Header:
         return hdu.header.copy()
 
 
+def read_cards(path: str) -> fits.Header | Cards:
+    """Read the header of an image for a product that takes it over as it is: its cards, unread, if they are plain.
+
+    Raises
+    ------
+    InputError
+        As for `read_header`.
+    """
+    from pymopex.kit import plain_fits
+
+    with _refused(path):
+        plain = plain_fits.find(path)
+        cards = plain_fits.cards_of(plain) if plain is not None else None
+    return read_header(path) if cards is None else cards
+
+
+def read_keyword(path: str, key: str) -> Any:
+    """Read one keyword of the header of an image, which need not be read whole for it; None if it is not there.
+
+    Raises
+    ------
+    InputError
+        As for `read_header`.
+    """
+    from astropy.io import fits
+
+    cards = read_cards(path)
+    if not isinstance(cards, tuple):
+        return cards.get(key)
+    name = f"{key:8s}="
+    return next((fits.Card.fromstring(card).value for card in cards if card.startswith(name)), None)
+
+
 def plain_shape(path: str) -> tuple[int, int] | None:
     """Give NAXIS1 and NAXIS2 of a plain image without its header; None for all others.
 
@@ -170,7 +208,7 @@ def plain_shape(path: str) -> tuple[int, int] | None:
     from pymopex.kit import plain_fits
 
     with _refused(path):
-        plain = plain_fits.find(path)
+        plain = plain_fits.place_of(path)
     return (plain.shape[1], plain.shape[0]) if plain is not None and len(plain.shape) == 2 else None
 
 
@@ -238,7 +276,7 @@ def read_frame(files: FrameFiles, bits: FatalBits, *, need_sigma: bool = True) -
 
     from pymopex.masks import bad_pixels
 
-    data, header = read_image(files.image, dtype=np.float32)
+    data = read_pixels(files.image).astype(np.float32, copy=False)
     sigma = None
     if need_sigma and files.sigma:
         sigma = read_pixels(files.sigma).astype(np.float32, copy=False)
@@ -262,7 +300,7 @@ def read_frame(files: FrameFiles, bits: FatalBits, *, need_sigma: bool = True) -
     )
     if sigma is not None:
         bad |= ~(np.isfinite(sigma) & (sigma > 0))
-    return Frame(data, sigma, bad, header)
+    return Frame(data, sigma, bad, files.image)
 
 
 def _same_shape(path: str, image: np.ndarray, data: np.ndarray) -> None:
@@ -271,8 +309,11 @@ def _same_shape(path: str, image: np.ndarray, data: np.ndarray) -> None:
         raise InputError(f"{path}: is {got} pixels; the frame is {want}")
 
 
-def write_image(path: str, data: np.ndarray, header: fits.Header, stamp: Stamp, inputs=()) -> str:
-    """Write an image, whole or not at all, with HISTORY; gives its path."""
+def write_image(path: str, data: np.ndarray, header: fits.Header | Cards, stamp: Stamp, inputs=()) -> str:
+    """Write an image, whole or not at all, with HISTORY; gives its path.
+
+    Cards that were read unread (`read_cards`) are for images of the types that FITS has.
+    """
     from pymopex.kit import plain_fits
 
     with whole(path) as temporary:
@@ -377,10 +418,9 @@ def read_section(path: str, rows: slice, columns: slice, plane: int | None = Non
     from pymopex.kit import plain_fits
 
     with _refused(path):
-        plain = plain_fits.find(path)
+        plain = plain_fits.place_of(path)
         if plain is not None and (len(plain.shape) == 3) == (plane is not None):
-            part = plain_fits.section(path, plain, rows, columns, plane)
-            return np.ascontiguousarray(part, dtype=part.dtype.newbyteorder("="))
+            return plain_fits.section(path, plain, rows, columns, plane)
     with _opened(path, memmap=False) as hdu:  # astropy maps no scaled pixels; a section reads its rows alone
         wanted = (rows, slice(None)) if plane is None else (plane, rows, slice(None))
         part = hdu.section[wanted][:, columns]  # whole rows are one piece of the file: one read

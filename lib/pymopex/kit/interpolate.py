@@ -41,6 +41,7 @@ def interpolate_frame(job: InterpolationJob) -> Box | None:
     """Interpolate a frame and write its image, coverage and uncertainty; gives its place, None if off the mosaic."""
     from pymopex.interpolation import interpolate
     from pymopex.kit.layers import placed_on
+    from pymopex.kit.plain_fits import cards_in
 
     frame = read_frame(job.files, job.bits)
     bad = frame.bad
@@ -63,11 +64,12 @@ def interpolate_frame(job: InterpolationJob) -> Box | None:
             want_variance=bool(job.variance),
         )
     header = layer_header(pointing, job.grid, result.box, job.how)
+    cards = cards_in(header)
     inputs = tuple(path for path in (job.files.image, job.files.dmask, job.files.rmask) if path)
-    write_image(job.data, result.data, header, job.stamp, inputs)
-    write_image(job.coverage, result.coverage, header, job.stamp, inputs)
+    write_image(job.data, result.data, cards, job.stamp, inputs)
+    write_image(job.coverage, result.coverage, cards, job.stamp, inputs)
     if result.sigma is not None and job.sigma:
-        write_image(job.sigma, result.sigma, header, job.stamp, (job.files.sigma,))
+        write_image(job.sigma, result.sigma, cards, job.stamp, (job.files.sigma,))
     if result.variance is not None:
         write_image(job.variance, result.variance, variance_header(header), job.stamp, (job.files.sigma,))
     return result.box

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pymopex.geometry import Box, FiducialFrame, FrameMap
     from pymopex.kit.task import Run
+    from pymopex.overlap_kernels import Parts
     from pymopex.stack import Stack
 
 
@@ -119,19 +120,40 @@ def write_table_whole(run: Run, path: str, spec: Any, data: dict[str, Any], keyw
     run.keep(path)
 
 
-def stack(chosen: list[Layer], tile: Box, *, need_sigma: bool = True) -> Stack:
-    """Read the parts of interpolated frames that lie on a tile."""
+def stack(chosen: list[Layer], tile: Box, *, need_sigma: bool = True, need_coverage: bool = True) -> Stack:
+    """Read the parts of interpolated frames that lie on a tile, sorted by pixel.
+
+    Without the coverages, what has a value counts: interpolation gives none where there is no coverage.
+    """
     from pymopex.stack import Stack
 
-    parts = [(layer, layer.box.intersect(tile)) for layer in chosen]
-    inside = [(layer, box) for layer, box in parts if box is not None]
-    boxes = [box for _, box in inside]
-    data = [_part(layer.data, box, layer.box) for layer, box in inside]
-    coverage = [_part(layer.coverage, box, layer.box) for layer, box in inside]
+    boxes, data, coverage, sigma = _read_parts(chosen, tile, need_sigma)
+    return Stack.build(
+        tile,
+        boxes,
+        list(data),
+        list(coverage) if need_coverage else None,
+        list(sigma) if sigma is not None else None,
+    )
+
+
+def parts(chosen: list[Layer], tile: Box) -> Parts:
+    """Read the parts of interpolated frames that lie on a tile, one behind the other."""
+    from pymopex.overlap_kernels import Parts
+
+    return Parts.build(tile, *_read_parts(chosen, tile, need_sigma=True))
+
+
+def _read_parts(chosen: list[Layer], tile: Box, need_sigma: bool) -> tuple[list[Box], Any, Any, Any]:
+    """Give the places of the parts on a tile, and iterators that read values, coverages and uncertainties (or None)."""
+    where = [(layer, layer.box.intersect(tile)) for layer in chosen]
+    inside = [(layer, box) for layer, box in where if box is not None]
+    data = (_part(layer.data, box, layer.box) for layer, box in inside)
+    coverage = (_part(layer.coverage, box, layer.box) for layer, box in inside)
     sigmas = None
     if need_sigma and all(layer.sigma for layer, _ in inside):
-        sigmas = [_part(layer.sigma, box, layer.box) for layer, box in inside]
-    return Stack.build(tile, boxes, data, coverage, sigmas)
+        sigmas = (_part(layer.sigma, box, layer.box) for layer, box in inside)
+    return [box for _, box in inside], data, coverage, sigmas
 
 
 def _part(path: str, box: Box, whole_box: Box) -> np.ndarray:
@@ -148,12 +170,14 @@ def read_mosaic_part(tiles: list[tuple[Box, str]], box: Box, plane: int | None =
     """Put together a rectangle of the mosaic from tile images (of cubes: one plane); NaN where no tile is."""
     import numpy as np
 
-    out = np.full(box.shape, np.nan, dtype=np.float32)
-    for tile, path in tiles:
-        common = tile.intersect(box)
-        if common is not None:
-            source, target = common.within(tile), common.within(box)
-            out[target] = read_section(path, *source, plane)
+    parts = [(tile, path, common) for tile, path in tiles if (common := tile.intersect(box)) is not None]
+    if len(parts) == 1 and parts[0][2] == box:
+        return np.asarray(read_section(parts[0][1], *box.within(parts[0][0]), plane), dtype=np.float32)
+    out = np.empty(box.shape, dtype=np.float32)
+    if sum(common.nx * common.ny for *_, common in parts) < out.size:  # tiles do not overlap
+        out[:] = np.nan
+    for tile, path, common in parts:
+        out[common.within(box)] = read_section(path, *common.within(tile), plane)
     return out
 
 

@@ -10,8 +10,10 @@ from pymopex.kit.images import (
     Frame,
     FrameFiles,
     Stamp,
+    frame_geometry,
+    read_cards,
     read_frame,
-    read_header,
+    read_keyword,
     read_pixels,
     read_section,
     write_image,
@@ -62,8 +64,7 @@ def mask_frame(job: RMaskJob) -> tuple[tuple[int, ...], Losses]:
     from pymopex.core_losses import Losses
     from pymopex.rmask import BOX, TEMPORAL, compose_rmask
 
-    header = read_header(job.files.image)
-    shape = (header["NAXIS2"], header["NAXIS1"])
+    _, shape = frame_geometry(job.files.image, job.refined)
     radhit = None
     if job.files.dmask:
         radhit = (read_pixels(job.files.dmask).astype(np.int64) >> job.radhit_bit) & 1 > 0
@@ -78,7 +79,7 @@ def mask_frame(job: RMaskJob) -> tuple[tuple[int, ...], Losses]:
         lost = _losses(job, frame, placed, mask > 0)
     if job.files.rmask:
         mask |= read_pixels(job.files.rmask).astype(mask.dtype)  # left out by the second pass too
-    write_image(job.target, mask, header, job.stamp, (job.files.image,))
+    write_image(job.target, mask, read_cards(job.files.image), job.stamp, (job.files.image,))
     bits = [int(np.count_nonzero(mask & (1 << bit))) for bit in range(4)]
     return (mask.size, *bits, int(np.count_nonzero(mask))), lost
 
@@ -117,7 +118,7 @@ def _checked(job: RMaskJob, frame: Frame, placed: FrameMap, found: np.ndarray) -
     from pymopex.kit.interpolate import is_surface_brightness
 
     centre = read_mosaic_part(job.tiles, placed.box, 2)
-    surface = is_surface_brightness(frame.header.get("BUNIT", ""))
+    surface = is_surface_brightness(read_keyword(frame.path, "BUNIT") or "")
     expected = expected_frame(centre, placed, surface_brightness=surface)
     coverage = read_section(job.covg_map, *placed.box.slices)
     tolerance = tolerance_at(coverage, placed, job.check.tolerance)

@@ -11,10 +11,12 @@ import os
 import re
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from pymopex.kit.files import remembered
 
 if TYPE_CHECKING:
     from astropy.io import fits
@@ -22,16 +24,20 @@ if TYPE_CHECKING:
 _BLOCK = 2880
 _CARD = 80
 _END = b"END" + 77 * b" "
-_MOST = 64 * _BLOCK  # of a header; longer ones are for astropy
+_USUAL, _MOST = 12 * _BLOCK, 64 * _BLOCK  # of a header: read at once, and longer ones are for astropy
 TYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 """Types of pixels in files, by BITPIX."""
 
 _BITS = {np.dtype(code[1:]): bits for bits, code in TYPES.items()}
-_SCALED = tuple(key + b"=" for key in (b"BSCALE  ", b"BZERO   ", b"BLANK   "))
+_SCALED = {b"BSCALE  ", b"BZERO   ", b"BLANK   "}
 _STRUCTURE = re.compile(r"(SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|BSCALE|BZERO|BLANK)$")
 _VALID = re.compile(r"(?:(?=.{8}= )[A-Z0-9_-]+ *= [ -~]{70}|(?:COMMENT |HISTORY | {8})[ -~]{72})$")
 _NARROW = 4  # a part of fewer columns than the width over this is not read row by row
 _SHOWN = 72  # characters of a HISTORY card
+
+
+Cards = tuple[str, ...]
+"""Header cards as they stand in a file."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ def find(path: str) -> Plain | None:
         If the file cannot be opened.
     """
     with open(path, "rb") as file:
-        head = file.read(2 * _BLOCK)
+        head = file.read(_USUAL)
         if not head.startswith(b"SIMPLE  =                    T"):
             return None
         while (end := _end_of(head)) < 0 and len(head) < _MOST:
@@ -65,6 +71,13 @@ def find(path: str) -> Plain | None:
     return _plain(head[:end], size) if end >= 0 else None
 
 
+@remembered(maxsize=8192)
+def place_of(path: str) -> Plain | None:
+    """Find the pixels as `find` does, without the header; kept as long as the file is what it was."""
+    plain = find(path)
+    return None if plain is None else replace(plain, header=b"")
+
+
 def _end_of(head: bytes) -> int:
     at = head.find(_END)
     while at >= 0 and at % _CARD:
@@ -73,7 +86,7 @@ def _end_of(head: bytes) -> int:
 
 
 def _plain(cards: bytes, size: int) -> Plain | None:
-    if any(key in cards for key in _SCALED):
+    if not _SCALED.isdisjoint(cards[at : at + 8] for at in range(0, len(cards), _CARD)):
         return None
     axes = _number(cards, 2, b"NAXIS   ")
     sides = [_number(cards, 3 + k, b"NAXIS%-3d" % (k + 1)) for k in range(axes)]
@@ -106,27 +119,58 @@ def header_of(plain: Plain) -> fits.Header:
         return fits.Header.fromstring(plain.header)
 
 
+def cards_of(plain: Plain) -> Cards | None:
+    """Give the cards of a header as they stand, without those of the structure; None if any is not valid."""
+    text = plain.header.decode("latin-1")
+    cards = [text[at : at + _CARD] for at in range(0, len(text), _CARD)]
+    kept = tuple(card for card in cards if not _STRUCTURE.match(card[:8].rstrip()))
+    return kept if all(map(_VALID.match, kept)) else None
+
+
 def pixels(path: str, plain: Plain) -> np.ndarray:
-    """Read all pixels, in the byte order of the file."""
-    count = int(np.prod(plain.shape))
-    return np.fromfile(path, plain.dtype, count, offset=plain.offset).reshape(plain.shape)
+    """Read all pixels, in native byte order."""
+    out = np.empty(plain.shape, plain.dtype)
+    _read_into(path, out, plain.offset)
+    return _native(out)
+
+
+def _native(pixels: np.ndarray) -> np.ndarray:
+    """Turn the bytes of pixels round in their place, without a second image."""
+    if pixels.dtype.isnative:
+        return pixels
+    return pixels.byteswap(inplace=True).view(pixels.dtype.newbyteorder("="))
+
+
+def _read_into(path: str, out: np.ndarray, offset: int) -> None:
+    """Fill an array from a place of a file: three calls of the system, where numpy's reader makes a dozen."""
+    left = out.reshape(-1).view(np.uint8).data
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        while left:
+            got = os.preadv(file, [left], offset)
+            if not got:
+                raise OSError("the file ends before its pixels do")
+            left, offset = left[got:], offset + got
+    finally:
+        os.close(file)
 
 
 def section(path: str, plain: Plain, rows: slice, columns: slice, plane: int | None = None) -> np.ndarray:
-    """Read a rectangle, of a cube that of a plane, in the byte order of the file."""
+    """Read a rectangle, of a cube that of a plane, in native byte order."""
     ny, nx = plain.shape[-2:]
     r0, r1, _ = rows.indices(ny)
     c0, c1, _ = columns.indices(nx)
     first = plain.offset + ((plane or 0) * ny + r0) * nx * plain.dtype.itemsize
-    with open(path, "rb") as file:
-        if _NARROW * (c1 - c0) > nx:
-            whole_rows = np.fromfile(file, plain.dtype, max(0, r1 - r0) * nx, offset=first)
-            return whole_rows.reshape(-1, nx)[:, c0:c1]
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            part = np.frombuffer(mapped, plain.dtype, max(0, r1 - r0) * nx, offset=first)
-            found = part.reshape(-1, nx)[:, c0:c1].copy()
-            del part  # the map cannot be closed under it
-            return found
+    if _NARROW * (c1 - c0) > nx:
+        whole_rows = np.empty((max(0, r1 - r0), nx), plain.dtype)
+        if whole_rows.size:
+            _read_into(path, whole_rows, first)
+        return _native(np.ascontiguousarray(whole_rows[:, c0:c1]))
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        part = np.frombuffer(mapped, plain.dtype, max(0, r1 - r0) * nx, offset=first)
+        found = part.reshape(-1, nx)[:, c0:c1].copy()
+        del part  # the map cannot be closed under it
+        return _native(found)
 
 
 def can_write(data: Any) -> bool:
@@ -134,7 +178,7 @@ def can_write(data: Any) -> bool:
     return isinstance(data, np.ndarray) and data.ndim > 0 and data.dtype.newbyteorder("=") in _BITS
 
 
-def write(path: str, data: np.ndarray, header: fits.Header, history: list[str]) -> None:
+def write(path: str, data: np.ndarray, header: fits.Header | Cards, history: list[str]) -> None:
     """Write an image; its structure is that of the array, whatever the header says."""
     write_rows(path, data.shape, data.dtype, header, history, [data])
 
@@ -143,21 +187,18 @@ def write_rows(
     path: str,
     shape: tuple[int, ...],
     dtype: Any,
-    header: fits.Header,
+    header: fits.Header | Cards,
     history: list[str],
     parts: Iterable[np.ndarray],
 ) -> None:
     """Write an image whose rows come in parts, of which one is in memory at a time."""
     bits = _BITS[np.dtype(dtype).newbyteorder("=")]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of cards that astropy mends
-        kept = [_image(card) for card in header.cards if not _STRUCTURE.match(card.keyword)]
     cards = [
         _fixed("SIMPLE", "T", "conforms to FITS standard"),
         _fixed("BITPIX", bits, "array data type"),
         _fixed("NAXIS", len(shape), "number of array dimensions"),
         *(_fixed(f"NAXIS{k + 1}", side) for k, side in enumerate(shape[::-1])),
-        *kept,
+        *(header if isinstance(header, tuple) else cards_in(header)),
         *(_history(text) for text in history),
     ]
     head = ("".join(cards)).encode("ascii", "replace") + _END
@@ -165,14 +206,23 @@ def write_rows(
         file.write(head + (-len(head) % _BLOCK) * b" ")
         size = 0
         for part in parts:
-            swapped = np.ascontiguousarray(part, dtype=TYPES[bits])
-            file.write(swapped.data)
-            size += swapped.nbytes
+            turned = np.array(part, dtype=TYPES[bits][1:], order="C")
+            if not np.dtype(TYPES[bits]).isnative:
+                turned.byteswap(inplace=True)
+            file.write(turned.data)
+            size += turned.nbytes
         file.write(bytes(-size % _BLOCK))
 
 
 def _fixed(key: str, value: Any, comment: str = "") -> str:
     return f"{key:8s}= {value!s:>20s}{' / ' + comment if comment else ''}".ljust(_CARD)
+
+
+def cards_in(header: fits.Header) -> Cards:
+    """Give the cards of a header as they will stand in a file, without those of the structure."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of cards that astropy mends
+        return tuple(_image(card) for card in header.cards if not _STRUCTURE.match(card.keyword))
 
 
 def _image(card: Any) -> str:

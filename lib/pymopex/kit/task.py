@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     from pymopex.geometry import FiducialFrame
 
 
+def _names(keys: Params) -> dict[str, Any]:
+    """Give what stands in names of products for directories and texts of the namelist."""
+    names = {v.parameter.name: v.value for v in keys if v.parameter.kind in ("directory", "text")}
+    output = keys.OUTPUT_DIR
+    folders = {key: os.path.join(output, str(name)) for key, name in names.items() if key.endswith("_DIR")}
+    return {**names, **folders, "OUTPUT_DIR": output}
+
+
 _LINES = 200  # of the log of a task that its record keeps, at most
 
 
@@ -52,6 +60,7 @@ class Run:
         self._frames: tuple[FrameFiles, ...] | None = None
         self._changed: dict[tuple[str, ...], tuple[FrameFiles, ...]] = {}
         self._params: dict[str, Params] = {}
+        self._names = _names(self.globals)
         mode, count = self.globals.do_multiprocess, self.globals.ncpu_multiprocess
         self.pool = pool or make_pool(mode, count)
 
@@ -91,12 +100,9 @@ class Run:
 
     def path(self, product: str, **names: Any) -> str:
         """Give the path of a product (see `pymopex.kit.products`)."""
-        output = self.globals.OUTPUT_DIR
         if self.single and "base" not in names:
             names["base"] = FrameFiles(0, self.globals.INPUT_FILE_NAME).base
-        keys = {v.parameter.name: v.value for v in self.globals if v.parameter.kind in ("directory", "text")}
-        folders = {key: os.path.join(output, str(keys[key])) for key in keys if key.endswith("_DIR")}
-        known = {**keys, **folders, "OUTPUT_DIR": output, "top": self.top, "list": self.list_name, **names}
+        known = {**self._names, "top": self.top, "list": self.list_name, **names}
         return os.path.normpath(template(product, single=self.single).format(**known))
 
     def existing(self, product: str, **names: Any) -> str:

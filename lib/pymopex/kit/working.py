@@ -9,6 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from pymopex.kit import lock, resume
+from pymopex.kit.allocation import reuse_memory
 from pymopex.kit.errors import TaskFailed
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def at_work(run: Run, check_first: Callable[[], None], *, make: bool = True) -> 
     """
     output = run.globals.OUTPUT_DIR
     _check_limits()
+    reuse_memory()
     try:
         with lock.hold(output, make=False) as left:
             check_first()
