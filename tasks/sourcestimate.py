@@ -287,7 +287,7 @@ def _jobs(
     from pymopex.kit.fit_frames import FitJob
 
     frames, settings = run.frames(), _settings(run, last=last)
-    count = max(len(sources.ra) // _BLOCK, 2 * run.pool.count if run.pool.count > 1 else 1)
+    count = max(len(which) // _BLOCK, 2 * run.pool.count if run.pool.count > 1 else 1)
     images: tuple[str, ...] = ()
     if run.params.use_background_subtracted_image_for_fitting:
         images = tuple(run.existing("minus_median_extract", base=files.base) for files in frames)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
+import numba
 import numpy as np
 
-from pymopex.fit_data import GroupData
+from pymopex.fit_data import GroupData, with_values
 from pymopex.fit_kernels import accumulate, model_values
-from pymopex.prf import PRFTable
 
 
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def flux_bias(
-    group: GroupData, table: PRFTable, p: np.ndarray, covariance: np.ndarray, noise: float = 1.0
+    group: GroupData, table: Any, p: np.ndarray, covariance: np.ndarray, noise: float = 1.0
 ) -> np.ndarray:
     """Give by how much the fluxes of a fit are too high in the mean.
 
@@ -18,7 +22,7 @@ def flux_bias(
     ----------
     group : GroupData
         Pixels of the fit, and the places of its sources.
-    table : PRFTable
+    table : pymopex.prf.PRFTable
         PRFs that it took.
     p : ndarray, shape (3 N + 1,)
         Parameters at the minimum of chi2: u, v and flux of each source, then the background.
@@ -59,30 +63,46 @@ def flux_bias(
     ----------
     Box 1971, J. R. Statist. Soc. B 33, 171. Cook, Tsai & Wei 1986, Biometrika 73, 615.
     """
-    n = group.n_sources
-    flux = p[2:-1:3]
-    wide = np.maximum(noise * np.diag(covariance)[2:-1:3], 0.0)
-    moved = (np.diag(covariance)[0:-1:3] > 0) & (flux > 0)
+    n = p.size // 3
+    variance = np.diag(covariance)
+    moved, damping = np.zeros(n, np.bool_), np.zeros(n)
+    for k in range(n):
+        flux = p[3 * k + 2]
+        moved[k] = variance[3 * k] > 0.0 and flux > 0.0
+        damping[k] = math.sqrt(noise * flux**2 / (flux**2 + max(noise * variance[3 * k + 2], 0.0)))
+    bias = np.zeros(n)
     if not moved.any():
-        return np.zeros(n)
-    steps = np.zeros((3, p.size))
-    for k in np.flatnonzero(moved):
-        part = slice(3 * k, 3 * k + 3)
-        damped = flux[k] ** 2 / (flux[k] ** 2 + wide[k])
-        steps[:, part] = np.sqrt(noise * damped) * _root(covariance[part, part]).T
-    base = model_values(group, table, p)
-    blur = -len(steps) * base
-    for step in steps:
-        blur += (model_values(group, table, p + step) + model_values(group, table, p - step)) / 2
+        return bias
+    steps = np.zeros((7, p.size))  # none, then forth and back along each of the columns
+    for k in range(n):
+        if moved[k]:
+            part = slice(3 * k, 3 * k + 3)
+            steps[1::2, part] = damping[k] * _root(covariance[part, part]).T
+    steps[2::2] = -steps[1::2]
+    base, blur = np.zeros(group.value.size), np.zeros(group.value.size)
+    for number in range(7):
+        model = model_values(group, table, p + steps[number])
+        if number == 0:
+            base += model
+            blur -= 3.0 * model
+        else:
+            blur += model / 2
     matrix, vector = np.empty((p.size, p.size)), np.empty(p.size)
-    accumulate(group._replace(value=base + blur), table, p, 0, group.n_frames, matrix, vector)
-    bias = -(covariance @ vector)[2:-1:3]
-    sigma = np.sqrt(wide)
-    return np.where(moved, np.clip(bias, -sigma / 2, np.minimum(sigma, np.abs(flux)) / 2), 0.0)
+    blurred = with_values(group, base + blur, group.weight, group.px, group.py, group.first)
+    accumulate(blurred, table, p, 0, group.rx.shape[0], matrix, vector)
+    for k in range(n):
+        if moved[k]:
+            sigma = math.sqrt(max(noise * variance[3 * k + 2], 0.0))
+            most = min(sigma, abs(p[3 * k + 2])) / 2
+            bias[k] = min(max(-np.sum(covariance[3 * k + 2] * vector), -sigma / 2), most)
+    return bias
 
 
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _root(block: np.ndarray) -> np.ndarray:
     """Matrix whose product with its transpose is a covariance; units of rows may differ."""
     scale = np.sqrt(np.diag(block))
+    if not (scale > 0.0).all():
+        return np.zeros((3, 3))
     values, vectors = np.linalg.eigh(block / np.outer(scale, scale))
-    return np.asarray(scale[:, None] * vectors * np.sqrt(np.maximum(values, 0.0)))
+    return scale.reshape(3, 1) * vectors * np.sqrt(np.maximum(values, 0.0))

@@ -125,32 +125,70 @@ class GroupData(NamedTuple):
 
     def take(self, sources: Sequence[int] | np.ndarray) -> GroupData:
         """Give the same pixels with these sources; one that is named twice appears twice."""
-        index = np.asarray(sources, dtype=np.intp)
+        index = np.asarray(sources, dtype=np.int64)
         if np.array_equal(index, np.arange(self.n_sources)):
             return self
 
-        def some(a: np.ndarray) -> np.ndarray:
-            return np.ascontiguousarray(a[:, index])
-
-        return self._replace(
-            rx=some(self.rx),
-            ry=some(self.ry),
-            jacobian=some(self.jacobian),
-            scale=some(self.scale),
-            prf=some(self.prf),
-            mix=some(self.mix),
-            box_x=some(self.box_x),
-            box_y=some(self.box_y),
-        )
+        return taken(self, index)
 
     def where(self, keep: np.ndarray) -> GroupData:
         """Give the same sources with some of the pixels."""
-        before = np.concatenate([[0], np.cumsum(keep)])
-        value, weight, px, py = (
-            np.ascontiguousarray(a[keep]) for a in (self.value, self.weight, self.px, self.py)
-        )
-        first = before[self.first].astype(self.first.dtype)
-        return self._replace(first=first, value=value, weight=weight, px=px, py=py)
+        return with_pixels(self, np.asarray(keep, dtype=bool))
+
+
+@numba.njit(cache=True, nogil=True)
+def taken(group: GroupData, index: np.ndarray) -> GroupData:
+    """Give the same pixels with some of the sources, in the order of their numbers."""
+    return GroupData(
+        group.value,
+        group.weight,
+        group.px,
+        group.py,
+        group.first,
+        group.rx[:, index],
+        group.ry[:, index],
+        group.jacobian[:, index],
+        group.scale[:, index],
+        group.prf[:, index],
+        group.mix[:, index],
+        group.box_x[:, index],
+        group.box_y[:, index],
+        group.fit_x,
+        group.fit_y,
+    )
+
+
+@numba.njit(cache=True, nogil=True)
+def with_pixels(group: GroupData, keep: np.ndarray) -> GroupData:
+    """Give the same sources with some of the pixels."""
+    first = np.zeros_like(group.first)
+    for j in range(first.size - 1):
+        first[j + 1] = first[j] + np.sum(keep[group.first[j] : group.first[j + 1]])
+    return with_values(group, group.value[keep], group.weight[keep], group.px[keep], group.py[keep], first)
+
+
+@numba.njit(cache=True, nogil=True)
+def with_values(
+    group: GroupData, value: np.ndarray, weight: np.ndarray, px: np.ndarray, py: np.ndarray, first: np.ndarray
+) -> GroupData:
+    """Give the same sources with other pixels."""
+    return GroupData(
+        value,
+        weight,
+        px,
+        py,
+        first,
+        group.rx,
+        group.ry,
+        group.jacobian,
+        group.scale,
+        group.prf,
+        group.mix,
+        group.box_x,
+        group.box_y,
+        group.fit_x,
+        group.fit_y,
+    )
 
 
 @numba.njit(cache=True, nogil=True)
@@ -306,17 +344,22 @@ def group_data(
     return GroupData(
         *pixels,
         first=first,
-        rx=np.ascontiguousarray(np.where(np.isfinite(y), x, np.nan)),
-        ry=np.ascontiguousarray(y),
-        jacobian=np.ascontiguousarray(jacobian, dtype=float),
-        scale=np.ascontiguousarray(scale, dtype=float),
-        prf=np.ascontiguousarray(prf, dtype=np.int64),
-        mix=np.ascontiguousarray(mix, dtype=float),
+        rx=_own(np.where(np.isfinite(y), x, np.nan)),
+        ry=_own(y),
+        jacobian=_own(jacobian),
+        scale=_own(scale),
+        prf=_own(prf, np.int64),
+        mix=_own(mix),
         box_x=fit_box(x, fit_size[0]),
         box_y=fit_box(y, fit_size[1]),
         fit_x=int(fit_size[0]),
         fit_y=int(fit_size[1]),
     )
+
+
+def _own(array: np.ndarray, dtype: type = float) -> np.ndarray:
+    """Give an array of the one kind that compiled code is made for."""
+    return np.require(array, dtype, ["C", "W"])
 
 
 def offset_sky(ra: ArrayLike, dec: ArrayLike, u: ArrayLike, v: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -372,7 +415,7 @@ def place_sources(
     steps = np.array([(1, 0), (-1, 0), (0, 1), (0, -1)]) * _STEP
     around = offset_sky(ra[which], dec[which], steps[:, :1], steps[:, 1:])
     lon, lat = (np.append(at, near.ravel()) for at, near in zip((ra % 360.0, dec), around, strict=True))
-    x, y = sky_to_pixel(wcs, *rotate_sky(lon, lat, "J2000", sky_system(wcs)))
+    x, y = sky_to_pixel(wcs, *rotate_sky(lon, lat, "J2000", sky_system(wcs)), alone=True)
     near = [p[ra.size :].reshape(4, -1) for p in (x, y)]
     jacobian = np.full((ra.size, 2, 2), np.nan)
     jacobian[which] = np.moveaxis(np.array([[p[0] - p[1], p[2] - p[3]] for p in near]), 2, 0) / (2 * _STEP)

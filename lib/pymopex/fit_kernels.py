@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
+from pymopex.lanes import LANES, load, same, store, times, times_plus, total
 from pymopex.normal_equations import solve
-from pymopex.prf_kernels import blend, look_up, phase
+from pymopex.prf_kernels import corners, eight_slopes, eight_values, look_up, mark_inside, phase
 
 CONVERGED, EXHAUSTED, SINGULAR = 0, 1, 2
 """How a minimisation ended."""
@@ -37,6 +38,59 @@ class Search(NamedTuple):
     ftol: float
 
 
+class Boxes(NamedTuple):
+    """The pixels of each frame of a group in the rectangle that holds them, so that whole rows are worked on at once.
+
+    Parameters
+    ----------
+    value, weight : ndarray, shape (n,)
+        Rectangle after rectangle, row after row; the weight of what is no pixel of the group is 0.
+    x0, y0, nx, ny : ndarray of int, shape (F,)
+        Lower left pixel of each rectangle, and its size; `nx` is a multiple of `LANES`.
+    first : ndarray of int, shape (F + 1,)
+        Where each begins.
+    """
+
+    value: np.ndarray
+    weight: np.ndarray
+    x0: np.ndarray
+    y0: np.ndarray
+    nx: np.ndarray
+    ny: np.ndarray
+    first: np.ndarray
+
+
+@numba.njit(cache=True, nogil=True)
+def _rectangle(group: Any, j: int) -> tuple[int, int, int, int]:
+    """Give the lower left pixel of the rectangle of a frame, and its size along x and y; all 0 without pixels."""
+    a, b = group.first[j], group.first[j + 1]
+    if a == b:
+        return 0, 0, 0, 0
+    x0, x1, y0, y1 = group.px[a], group.px[a], group.py[a], group.py[a]
+    for i in range(a + 1, b):
+        x0, x1 = min(x0, group.px[i]), max(x1, group.px[i])
+        y0, y1 = min(y0, group.py[i]), max(y1, group.py[i])
+    return x0, y0, x1 - x0 + 1, y1 - y0 + 1
+
+
+@numba.njit(cache=True, nogil=True)
+def boxes_of(group: Any) -> Boxes:
+    """Put the pixels of a group into rectangles."""
+    n_frames = group.first.size - 1
+    x0, y0, nx, ny = np.zeros((4, n_frames), np.int64)
+    first = np.zeros(n_frames + 1, np.int64)
+    for j in range(n_frames):
+        x0[j], y0[j], nx[j], ny[j] = _rectangle(group, j)
+        nx[j] = -(-nx[j] // LANES) * LANES
+        first[j + 1] = first[j] + nx[j] * ny[j]
+    value, weight = np.zeros(first[-1]), np.zeros(first[-1])
+    for j in range(n_frames):
+        for i in range(group.first[j], group.first[j + 1]):
+            k = first[j] + (group.py[i] - y0[j]) * nx[j] + group.px[i] - x0[j]
+            value[k], weight[k] = group.value[i], group.weight[i]
+    return Boxes(value, weight, x0, y0, nx, ny, first)
+
+
 @numba.njit(cache=True, nogil=True)
 def accumulate(
     group: Any, table: Any, p: np.ndarray, j0: int, j1: int, matrix: np.ndarray, vector: np.ndarray
@@ -45,108 +99,223 @@ def accumulate(
 
     `matrix` is the Gauss-Newton half Hessian of chi2, `vector` minus half its gradient.
     """
+    return _accumulate(group, boxes_of(group), table, p, j0, j1, matrix, vector)
+
+
+@numba.njit(cache=True, nogil=True)
+def _accumulate(
+    group: Any,
+    boxes: Boxes,
+    table: Any,
+    p: np.ndarray,
+    j0: int,
+    j1: int,
+    matrix: np.ndarray,
+    vector: np.ndarray,
+) -> float:
+    """Fill the normal equations as `accumulate` does, from the pixels in rectangles.
+
+    The derivatives of all pixels of a frame are worked out first, one row for each parameter, then the products of all
+    pairs of rows are summed.
+    """
     n_src = group.rx.shape[1]
     m = 3 * n_src + 1
-    ny, nx = table.coefficients.shape[1:]
-    sx, sy = table.sampling_x, table.sampling_y
-    wx, gx, wy, gy = np.empty((n_src, 4)), np.empty((n_src, 4)), np.empty((n_src, 4)), np.empty((n_src, 4))
-    at = np.zeros((n_src, 6), np.int64)
-    several = group.prf.shape[2] > 1
-    mixed = np.empty((4, 4))
-    chain = np.empty((n_src, 5))
-    deriv = np.zeros(m)
-    deriv[m - 1] = 1.0
-    matrix[:] = 0.0
-    vector[:] = 0.0
+    matrix[:], vector[:] = 0.0, 0.0
     chi2 = 0.0
+    most = 0
     for j in range(j0, j1):
-        which, mix = group.prf[j], group.mix[j]
+        most = max(most, boxes.first[j + 1] - boxes.first[j])
+    rows, residual, weighted = np.ones(m * most), np.empty(most), np.empty(most)
+    room = _room(boxes.nx[j0:j1].max() if j1 > j0 else 0)
+    for j in range(j0, j1):
+        start = boxes.first[j]
+        size = boxes.first[j + 1] - start
+        for i in range(size):
+            residual[i] = boxes.value[start + i] - p[m - 1]
         for n in range(n_src):
-            jac = group.jacobian[j, n]
-            x = group.rx[j, n] + jac[0, 0] * p[3 * n] + jac[0, 1] * p[3 * n + 1]
-            y = group.ry[j, n] + jac[1, 0] * p[3 * n] + jac[1, 1] * p[3 * n + 1]
-            if not (math.isfinite(x) and math.isfinite(y)):
-                at[n, 1], at[n, 2] = 1, 0
-                continue
-            kx, xlo, xhi = phase(x, sx, nx, wx[n], gx[n])
-            ky, ylo, yhi = phase(y, sy, ny, wy[n], gy[n])
-            at[n, 0], at[n, 1], at[n, 2] = kx, xlo, xhi
-            at[n, 3], at[n, 4], at[n, 5] = ky, ylo, yhi
-            scale = group.scale[j, n]
-            a, b = -scale * p[3 * n + 2] * sx, -scale * p[3 * n + 2] * sy
-            chain[n, 0] = scale
-            chain[n, 1], chain[n, 2] = a * jac[0, 0], b * jac[1, 0]
-            chain[n, 3], chain[n, 4] = a * jac[0, 1], b * jac[1, 1]
-        for i in range(group.first[j], group.first[j + 1]):
-            model = p[m - 1]
-            px, py = group.px[i], group.py[i]
-            for n in range(n_src):
-                if px < at[n, 1] or px > at[n, 2] or py < at[n, 4] or py > at[n, 5]:
-                    deriv[3 * n] = deriv[3 * n + 1] = deriv[3 * n + 2] = 0.0
-                    continue
-                kx, ky = at[n, 0] + px * sx, at[n, 3] + py * sy
-                if several:
-                    blend(table.coefficients, which, mix, n, ky, kx, mixed)
-                    c = mixed
-                else:
-                    c = table.coefficients[which[n, 0], ky : ky + 4, kx : kx + 4]
-                v = vx = vy = 0.0
-                for k in range(4):
-                    row = wy[n, 0] * c[0, k] + wy[n, 1] * c[1, k] + wy[n, 2] * c[2, k] + wy[n, 3] * c[3, k]
-                    slope = gy[n, 0] * c[0, k] + gy[n, 1] * c[1, k] + gy[n, 2] * c[2, k] + gy[n, 3] * c[3, k]
-                    v += wx[n, k] * row
-                    vx += gx[n, k] * row
-                    vy += wx[n, k] * slope
-                deriv[3 * n] = chain[n, 1] * vx + chain[n, 2] * vy
-                deriv[3 * n + 1] = chain[n, 3] * vx + chain[n, 4] * vy
-                deriv[3 * n + 2] = chain[n, 0] * v
-                model += p[3 * n + 2] * deriv[3 * n + 2]
-            residual = group.value[i] - model
-            weight = group.weight[i]
-            chi2 += weight * residual * residual
-            for a in range(m):
-                wd = weight * deriv[a]
-                if wd != 0.0:
-                    vector[a] += wd * residual
-                    for b in range(m):  # the whole row: a loop of fixed length is the faster one
-                        matrix[a, b] += wd * deriv[b]
-    for a in range(m):
-        for b in range(a):
-            matrix[a, b] = matrix[b, a]
+            _derivatives(group, boxes, table, p, j, n, rows, most, room)
+            flux = same(-p[3 * n + 2])
+            for i in range(0, size, LANES):
+                part = load(rows, (3 * n + 2) * most + i)
+                store(residual, i, times_plus(flux, part, load(residual, i)))
+        chi2 += _products(rows, most, boxes.weight, start, size, residual, weighted, matrix, vector)
+    for k in range(m):
+        for i in range(k):
+            matrix[i, k] = matrix[k, i]
     return chi2
+
+
+@numba.njit(cache=True, nogil=True)
+def _products(
+    rows: np.ndarray,
+    pitch: int,
+    weight: np.ndarray,
+    start: int,
+    size: int,
+    residual: np.ndarray,
+    weighted: np.ndarray,
+    matrix: np.ndarray,
+    vector: np.ndarray,
+) -> float:
+    """Add weighted products of the rows with each other, and with the residuals; gives chi2."""
+    power = same(0.0)
+    for i in range(0, size, LANES):
+        left = load(residual, i)
+        power = times_plus(times(load(weight, start + i), left), left, power)
+    for k in range(vector.size):
+        found = same(0.0)
+        for i in range(0, size, LANES):
+            part = times(load(weight, start + i), load(rows, k * pitch + i))
+            store(weighted, i, part)
+            found = times_plus(part, load(residual, i), found)
+        vector[k] += total(found)
+        for n in range(0, k, 2):
+            one, other = same(0.0), same(0.0)
+            for i in range(0, size, LANES):
+                part = load(weighted, i)
+                one = times_plus(part, load(rows, n * pitch + i), one)
+                other = times_plus(part, load(rows, (n + 1) * pitch + i), other)
+            matrix[k, n] += total(one)
+            matrix[k, n + 1] += total(other)
+        if k % 2 == 0:
+            found = same(0.0)
+            for i in range(0, size, LANES):
+                found = times_plus(load(weighted, i), load(rows, k * pitch + i), found)
+            matrix[k, k] += total(found)
+    return total(power)
+
+
+class Room(NamedTuple):
+    """Memory to work in: weights and slopes along both axes, places of coefficients, and which pixels a PRF covers."""
+
+    wx: np.ndarray
+    gx: np.ndarray
+    wy: np.ndarray
+    gy: np.ndarray
+    first: np.ndarray
+    mask: np.ndarray
+
+
+@numba.njit(cache=True, nogil=True)
+def _room(width: int) -> Room:
+    """Give memory for rows of so many pixels."""
+    return Room(
+        np.empty(4), np.empty(4), np.empty(4), np.empty(4), np.empty((4, 4), np.int64), np.empty(width)
+    )
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _place(group: Any, p: np.ndarray, j: int, n: int) -> tuple[float, float]:
+    """Place of a source in a frame at the parameters p."""
+    x = group.rx[j, n] + group.jacobian[j, n, 0, 0] * p[3 * n] + group.jacobian[j, n, 0, 1] * p[3 * n + 1]
+    y = group.ry[j, n] + group.jacobian[j, n, 1, 0] * p[3 * n] + group.jacobian[j, n, 1, 1] * p[3 * n + 1]
+    return x, y
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _derivatives(
+    group: Any,
+    boxes: Boxes,
+    table: Any,
+    p: np.ndarray,
+    j: int,
+    n: int,
+    out: np.ndarray,
+    pitch: int,
+    room: Room,
+) -> None:
+    """Fill the rows from 3 n on with the derivatives of the model by u, v and flux of source n in the box of frame j.
+
+    The rows, each `pitch` numbers after the one before, have the pixels in the order of the box.
+    """
+    left, low, width, height = boxes.x0[j], boxes.y0[j], boxes.nx[j], boxes.ny[j]
+    u, v, f = 3 * n * pitch, (3 * n + 1) * pitch, (3 * n + 2) * pitch
+    x, y = _place(group, p, j, n)
+    rows, columns = table.coefficients.shape[1:]
+    sx, sy = table.sampling_x, table.sampling_y
+    kx, xlo, xhi = phase(x, sx, columns, room.wx, room.gx)
+    ky, ylo, yhi = phase(y, sy, rows, room.wy, room.gy)
+    x0, x1 = max(xlo, left), min(xhi + 1, left + width)
+    y0, y1 = max(ylo, low), min(yhi + 1, low + height)
+    whole = x0 == left and x1 == left + width
+    if x0 >= x1 or y0 >= y1:
+        y0 = y1 = low
+    for i in range((y0 - low) * width):
+        out[u + i] = out[v + i] = out[f + i] = 0.0
+    for i in range((y1 - low) * width, width * height):
+        out[u + i] = out[v + i] = out[f + i] = 0.0
+    if y0 == y1:
+        return
+    if not whole:
+        mark_inside(room.mask, x0, x1, left, width)
+    scale = group.scale[j, n]
+    per_x, per_y = -scale * p[3 * n + 2] * sx, -scale * p[3 * n + 2] * sy
+    ux, uy = per_x * group.jacobian[j, n, 0, 0], per_y * group.jacobian[j, n, 1, 0]
+    vx, vy = per_x * group.jacobian[j, n, 0, 1], per_y * group.jacobian[j, n, 1, 1]
+    start = (x0 - left) // LANES * LANES  # lanes before and behind the PRF are masked
+    for k in range(group.prf.shape[2]):
+        share = group.mix[j, n, k] if group.prf.shape[2] > 1 else 1.0
+        corners(table, group.prf[j, n, k], ky + y0 * sy, kx + x0 * sx, room.first)
+        for py in range(y0, y1):
+            at = (py - low) * width
+            if k == 0 and not whole:
+                for i in range(width):
+                    out[u + at + i] = out[v + at + i] = out[f + at + i] = 0.0
+            for i in range(start, x1 - left, LANES):
+                further = (py - y0) * table.columns + left + i - x0
+                value, dx, dy = eight_slopes(
+                    table.planes, room.first, further, room.wy, room.gy, room.wx, room.gx
+                )
+                by_u = times_plus(same(share * ux), dx, times(same(share * uy), dy))
+                by_v = times_plus(same(share * vx), dx, times(same(share * vy), dy))
+                by_flux = times(same(share * scale), value)
+                if not whole:
+                    mask = load(room.mask, i)
+                    by_u, by_v, by_flux = times(mask, by_u), times(mask, by_v), times(mask, by_flux)
+                if k > 0:
+                    one = same(1.0)
+                    by_u = times_plus(one, load(out, u + at + i), by_u)
+                    by_v = times_plus(one, load(out, v + at + i), by_v)
+                    by_flux = times_plus(one, load(out, f + at + i), by_flux)
+                store(out, u + at + i, by_u)
+                store(out, v + at + i, by_v)
+                store(out, f + at + i, by_flux)
 
 
 @numba.njit(cache=True, nogil=True)
 def model_values(group: Any, table: Any, p: np.ndarray) -> np.ndarray:
     """Model, background included, at each pixel of a group."""
-    n_src = group.rx.shape[1]
-    ny, nx = table.coefficients.shape[1:]
+    rows, columns = table.coefficients.shape[1:]
     sx, sy = table.sampling_x, table.sampling_y
-    wx, wy, unused = np.empty(4), np.empty(4), np.empty(4)
-    several = group.prf.shape[2] > 1
-    mixed = np.empty((4, 4))
-    out = np.full(group.value.size, p[3 * n_src])
+    out, box, room = np.empty(group.value.size), np.empty(0), _room(0)
     for j in range(group.first.size - 1):
-        for n in range(n_src):
-            jac = group.jacobian[j, n]
-            x = group.rx[j, n] + jac[0, 0] * p[3 * n] + jac[0, 1] * p[3 * n + 1]
-            y = group.ry[j, n] + jac[1, 0] * p[3 * n] + jac[1, 1] * p[3 * n + 1]
-            if not (math.isfinite(x) and math.isfinite(y)):
+        left, low, nx, ny = _rectangle(group, j)
+        width = -(-nx // LANES) * LANES
+        if box.size < width * ny or room.mask.size < width:
+            box, room = np.empty(width * ny), _room(width)
+        box[: width * ny] = p[p.size - 1]
+        for n in range(group.rx.shape[1]):
+            x, y = _place(group, p, j, n)
+            kx, xlo, xhi = phase(x, sx, columns, room.wx, room.gx)
+            ky, ylo, yhi = phase(y, sy, rows, room.wy, room.gy)
+            x0, x1, y0, y1 = max(xlo, left), min(xhi + 1, left + width), max(ylo, low), min(yhi + 1, low + ny)
+            if x0 >= x1 or y0 >= y1:
                 continue
-            kx, xlo, xhi = phase(x, sx, nx, wx, unused)
-            ky, ylo, yhi = phase(y, sy, ny, wy, unused)
-            which, mix = group.prf[j], group.mix[j]
-            c = table.coefficients[which[n, 0]]
-            amplitude = p[3 * n + 2] * group.scale[j, n]
-            for i in range(group.first[j], group.first[j + 1]):
-                px, py = group.px[i], group.py[i]
-                if not (xlo <= px <= xhi and ylo <= py <= yhi):
-                    continue
-                if several:
-                    blend(table.coefficients, which, mix, n, ky + py * sy, kx + px * sx, mixed)
-                    out[i] += amplitude * look_up(mixed, 0, 0, wy, wx)
-                else:
-                    out[i] += amplitude * look_up(c, ky + py * sy, kx + px * sx, wy, wx)
+            mark_inside(room.mask, x0, x1, left, width)
+            start = (x0 - left) // LANES * LANES
+            for k in range(group.prf.shape[2]):
+                share = p[3 * n + 2] * group.scale[j, n]
+                share *= group.mix[j, n, k] if group.prf.shape[2] > 1 else 1.0
+                corners(table, group.prf[j, n, k], ky + y0 * sy, kx + x0 * sx, room.first)
+                for py in range(y0, y1):
+                    at = (py - low) * width
+                    for i in range(start, x1 - left, LANES):
+                        further = (py - y0) * table.columns + left + i - x0
+                        values = eight_values(table.planes, room.first, further, room.wy, room.wx)
+                        inside = times(same(share), load(room.mask, i))
+                        store(box, at + i, times_plus(inside, values, load(box, at + i)))
+        for i in range(group.first[j], group.first[j + 1]):
+            out[i] = box[(group.py[i] - low) * width + group.px[i] - left]
     return out
 
 
@@ -228,7 +397,8 @@ def minimise(
         moves = moves or free[3 * n]
         linear[3 * n] = linear[3 * n + 1] = False
         p[3 * n + 2] = 1.0
-    chi2 = accumulate(group, table, p, 0, n_frames, matrix, vector)
+    boxes = boxes_of(group)
+    chi2 = _accumulate(group, boxes, table, p, 0, n_frames, matrix, vector)
     gain, solved = _settle(matrix, vector, p, linear, other)
     chi2 = max(chi2 - gain, 0.0)
     if not solved:
@@ -251,7 +421,7 @@ def minimise(
         for a in range(m):
             expected += step[a] * (vector[a] + damping * matrix[a, a] * step[a])
         trial = _limited(p, step, search, trial_bound)
-        new_chi2 = accumulate(group, table, trial, 0, n_frames, new_matrix, new_vector)
+        new_chi2 = _accumulate(group, boxes, table, trial, 0, n_frames, new_matrix, new_vector)
         gain, _ = _settle(new_matrix, new_vector, trial, linear, other)
         new_chi2 = max(new_chi2 - gain, 0.0)
         change = chi2 - new_chi2
@@ -294,8 +464,9 @@ def frame_fluxes(
     shift = np.full((n_frames, n_src, 2), np.nan)
     spread = shift.copy()
     matrix, vector, step, unit = np.empty((m, m)), np.empty(m), np.empty(m), np.zeros(m)
+    boxes = boxes_of(group)
     for j in range(n_frames):
-        power = accumulate(group, table, p, j, j + 1, matrix, vector)
+        power = _accumulate(group, boxes, table, p, j, j + 1, matrix, vector)
         usable = free.copy()
         for a in range(m):
             usable[a] = free[a] and matrix[a, a] > 0.0

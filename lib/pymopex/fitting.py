@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from pymopex import fit_kernels as kernels
-from pymopex.fit_bias import flux_bias
 from pymopex.fit_data import GroupData
+from pymopex.fit_finish import Rows, Whole, empty_rows, empty_whole, finish
 from pymopex.fit_results import Deblend, FitSettings, FitStatus, GroupFit, SourceFit
-from pymopex.group_kernels import box_sums, pixels_per_arcsec
+from pymopex.fit_solving import Rules, Solution, free_of, rules_of, solve_group
 from pymopex.normal_equations import covariance as covariance_of
 from pymopex.prf import PRFTable
 
@@ -21,52 +20,11 @@ __all__ = [
     "FitStatus",
     "GroupFit",
     "LightCurve",
-    "Solution",
     "SourceFit",
     "cramer_rao",
-    "finish",
     "fit_group",
     "light_curve",
-    "solve_group",
 ]
-
-_GRID = 0.5  # pixel, of the search for a further source
-_REACH = 1.5  # pixel of the PRF core used in that search
-
-
-@dataclass(frozen=True, eq=False)
-class Solution:
-    """Minimum of chi2: parameters `p` and normal matrix of the sources that could be fitted, and their `parents`.
-
-    `added` of them, the last, came from active deblending.
-    """
-
-    group: GroupData
-    parents: np.ndarray
-    origin: np.ndarray
-    p: np.ndarray
-    matrix: np.ndarray
-    chi2: float
-    iterations: int
-    ended: int
-    at_bound: np.ndarray
-    free: np.ndarray
-    added: int = 0
-
-    @property
-    def usable(self) -> bool:
-        """Whether there is a minimum at all."""
-        return bool(math.isfinite(self.chi2) and np.isfinite(self.p).all())
-
-    @property
-    def dof(self) -> int:
-        """Degrees of freedom."""
-        return self.group.value.size - int(self.free.sum())
-
-    @property
-    def chi2_dof(self) -> float:
-        """Reduced chi2, NaN without degrees of freedom."""
-        return self.chi2 / self.dof if self.dof > 0 else math.nan
 
 
 def fit_group(
@@ -115,187 +73,57 @@ def fit_group(
     ----------
     MOPEX User's Guide, sections 8.6 and 8.9; Makovoz & Marleau 2005, PASP 117, 1113.
     """
-    settings = settings or FitSettings()
-    found = solve_group(group, table, settings, start)
-    return finish(group.n_sources, found, table, settings)
+    rules, n = rules_of(settings or FitSettings()), group.n_sources
+    at = np.zeros((n, 2)) if start is None else np.ascontiguousarray(start, dtype=float)
+    if at.shape != (n, 2):
+        raise ValueError(f"start must have shape {(n, 2)}, not {at.shape}")
+    check_prf(group, table)
+    return group_fit(n, solve_group(group, table, at, rules), table, rules)
 
 
-def solve_group(
-    group: GroupData, table: PRFTable, settings: FitSettings, start: np.ndarray | None = None
-) -> Solution | None:
-    """Minimise chi2 as `fit_group` does, without covariances and quality; None if no source has enough pixels."""
-    n = group.n_sources
-    start = np.zeros((n, 2)) if start is None else np.asarray(start, dtype=float)
-    if start.shape != (n, 2):
-        raise ValueError(f"start must have shape {(n, 2)}, not {start.shape}")
-    _check_prf(group, table)
-    _, counts = box_sums(group, group.value)
-    usable = np.flatnonzero(counts.sum(axis=0) >= (1 if settings.fixed_positions else 3))
-    if not usable.size:
-        return None
-    best = _minimise(group.take(usable), usable, table, start[usable], start[usable], settings)
-    if best.dof < 0 or best.ended == kernels.SINGULAR:
-        return best
-    while _may_add(best, settings):
-        more = _with_source(best, table, settings)
-        if more is None or best.chi2_dof - more.chi2_dof < settings.chi2_improvement:
-            break
-        best = replace(more, added=best.added + 1)
-    return best
-
-
-def _may_add(fit: Solution, settings: FitSettings) -> bool:
-    if settings.fixed_positions:
-        return False
-    return fit.group.n_sources < settings.max_n_ps and fit.chi2_dof >= settings.chi_threshold
-
-
-def _check_prf(group: GroupData, table: PRFTable) -> None:
+def check_prf(group: GroupData, table: PRFTable) -> None:
+    """Refuse PRFs that are not in the table."""
     if not (group.prf.min() >= 0 and group.prf.max() < len(table.coefficients)):
         raise ValueError(
             f"the group names PRFs {group.prf.min()} to {group.prf.max()} of {len(table.coefficients)}"
         )
 
 
-def _free(n: int, settings: FitSettings) -> np.ndarray:
-    free = np.ones(3 * n + 1, dtype=bool)
-    if settings.fixed_positions:
-        free[0:-1:3] = free[1:-1:3] = False
-    free[-1] = settings.background
-    return free
-
-
-def _minimise(
-    group: GroupData,
-    parents: np.ndarray,
-    table: PRFTable,
-    start: np.ndarray,
-    origin: np.ndarray,
-    settings: FitSettings,
-) -> Solution:
-    """Minimise from the positions `start`; the shift is limited from `origin`; both of shape (N, 2)."""
-    per_arcsec = pixels_per_arcsec(group)
-    shift = settings.max_shift or max(group.fit_x, group.fit_y) / 2
-    search = kernels.Search(
-        _parameters(origin),
-        settings.max_step / per_arcsec,
-        shift / per_arcsec,
-        int(settings.max_iterations),
-        float(settings.ftol),
-    )
-    free = _free(group.n_sources, settings)
-    found = kernels.minimise(group, table, _parameters(start), free, search)
-    return Solution(group, parents, origin, *found, free)
-
-
-def _parameters(positions: np.ndarray) -> np.ndarray:
-    """Parameter vector of positions, fluxes and background 0."""
-    p = np.zeros(3 * len(positions) + 1)
-    p[0:-1:3], p[1:-1:3] = positions.T
-    return p
-
-
-def _with_source(fit: Solution, table: PRFTable, settings: FitSettings) -> Solution | None:
-    """Add a source at the most significant residual; None if there is none."""
-    residual = fit.group.value - kernels.model_values(fit.group, table, fit.p)
-    per_arcsec = pixels_per_arcsec(fit.group)
-    half = math.ceil(max(fit.group.fit_x, fit.group.fit_y) / 2 / _GRID)
-    found = []
-    for n in range(fit.group.n_sources):
-        step, reach = _GRID / per_arcsec[n], _REACH / per_arcsec[n]
-        centre = np.zeros(2)
-        found.append(kernels.residual_peak(fit.group, table, residual, n, centre, half, step, reach))
-    n = int(np.argmax([peak for peak, _, _ in found]))
-    peak, u, v = found[n]
-    if not peak > 0:
-        return None
-    start = np.vstack([np.column_stack([fit.p[0:-1:3], fit.p[1:-1:3]]), [u, v]])
-    origin = np.vstack([fit.origin, [u, v]])
-    members = [*range(fit.group.n_sources), n]
-    more = _minimise(fit.group.take(members), fit.parents[members], table, start, origin, settings)
-    return None if more.ended == kernels.SINGULAR else more
-
-
-def finish(n: int, fit: Solution | None, table: PRFTable, settings: FitSettings) -> GroupFit:
+def group_fit(n: int, solution: Solution, table: PRFTable, rules: Rules) -> GroupFit:
     """Put the result for n sources together; those that were left out get their row too."""
-    nothing = SourceFit(
-        0.0, 0.0, math.nan, np.full((3, 3), np.nan), math.nan, 0, 0, FitStatus.TOO_FEW_PIXELS, 0, False
-    )
-    sources = [replace(nothing, parent=i) for i in range(n)]
-    if fit is None:
-        return GroupFit(tuple(sources), math.nan, 0, 0.0, 0.0, 0, 0, False)
-    covariance = covariance_of(fit.matrix, fit.free)
-    residual = fit.group.value - kernels.model_values(fit.group, table, fit.p)
-    partial, count = box_sums(fit.group, fit.group.weight * residual**2)
-    own = 1 if settings.fixed_positions else 3
-    first_added = fit.group.n_sources - fit.added
-    bias = _biases(fit, table, settings)
-    for i, parent in enumerate(fit.parents):
-        part = slice(3 * i, 3 * i + 3)
-        n_pixels = int(count[:, i].sum())
-        dof = n_pixels - own - int(settings.background)
-        source = SourceFit(
-            float(fit.p[3 * i]),
-            float(fit.p[3 * i + 1]),
-            float(fit.p[3 * i + 2]),
-            covariance[part, part],
-            float(partial[:, i].sum()) / dof if dof > 0 else math.nan,
-            n_pixels,
-            int((count[:, i] > 0).sum()),
-            _status(fit, i, covariance, settings),
-            int(parent),
-            i >= first_added,
-            float(bias[i]),
+    rows, whole = empty_rows(max(n, rules.max_n_ps)), empty_whole(1)
+    finish(n, solution, table, rules, rows, 0, whole, 0)
+    return group_fits(rows, whole)[0]
+
+
+def group_fits(rows: Rows, whole: Whole) -> list[GroupFit]:
+    """Give the results of groups as one object each."""
+    columns = [
+        column.tolist() for name, column in rows._asdict().items() if name not in ("place", "covariance")
+    ]
+    flux, chi2_dof, n_pixels, n_frames, status, parent, added, bias = columns
+    place, names = rows.place.tolist(), {int(name): name for name in FitStatus}
+    out, first = [], 0
+    for *values, count in zip(*(column.tolist() for column in whole), strict=True):
+        sources = tuple(
+            SourceFit(
+                place[i][0],
+                place[i][1],
+                flux[i],
+                rows.covariance[i],
+                chi2_dof[i],
+                n_pixels[i],
+                n_frames[i],
+                names[status[i]],
+                parent[i],
+                added[i],
+                bias[i],
+            )
+            for i in range(first, first + count)
         )
-        if source.added:
-            sources.append(source)
-        else:
-            sources[parent] = source
-    capped = (
-        settings.max_n_ps > 1
-        and fit.group.n_sources >= settings.max_n_ps
-        and fit.chi2_dof >= settings.chi_threshold
-    )
-    return GroupFit(
-        tuple(sources),
-        float(fit.chi2),
-        fit.dof,
-        float(fit.p[-1]),
-        float(covariance[-1, -1]),
-        int(fit.iterations),
-        fit.group.n_sources,
-        capped,
-    )
-
-
-def _biases(fit: Solution, table: PRFTable, settings: FitSettings) -> np.ndarray:
-    """Give the bias of each flux, if it is asked for; a position at its bound is one that was not fitted."""
-    nothing = np.zeros(fit.group.n_sources)
-    if settings.bias_noise is None or fit.ended != kernels.CONVERGED or not fit.dof > 0:
-        return nothing
-    free = fit.free.copy()
-    free[:-1] &= np.repeat(~fit.at_bound, 3) | np.tile([False, False, True], fit.at_bound.size)
-    covariance = covariance_of(fit.matrix, free)
-    if not np.isfinite(covariance).all():
-        return nothing
-    measured = fit.chi2_dof if settings.bias_scaled else min(fit.chi2_dof, 1.0)
-    return flux_bias(fit.group, table, fit.p, covariance, settings.bias_noise * measured)
-
-
-def _status(fit: Solution, i: int, covariance: np.ndarray, settings: FitSettings) -> FitStatus:
-    if fit.dof < 0:
-        return FitStatus.TOO_FEW_PIXELS
-    if fit.ended == kernels.SINGULAR or not np.isfinite(covariance[3 * i + 2, 3 * i + 2]):
-        return FitStatus.SINGULAR
-    if fit.ended == kernels.EXHAUSTED:
-        return FitStatus.NOT_CONVERGED
-    if fit.dof > 0 and not fit.chi2_dof < settings.chi_threshold:
-        return FitStatus.CHI2_ABOVE_THRESHOLD
-    if not settings.fixed_positions and fit.at_bound[i]:
-        return FitStatus.AT_BOUND
-    if not settings.fixed_positions and not fit.p[3 * i + 2] > 0:
-        return FitStatus.FLUX_NOT_POSITIVE
-    return FitStatus.SUCCESS
+        out.append(GroupFit(sources, *values))
+        first += count
+    return out
 
 
 def cramer_rao(
@@ -328,11 +156,11 @@ def cramer_rao(
     ----------
     MOPEX User's Guide, section 8.9.
     """
-    _check_prf(group, table)
+    check_prf(group, table)
     p = np.append(np.column_stack([u, v, flux]).ravel(), 0.0).astype(float)
     matrix, vector = np.empty((p.size, p.size)), np.empty(p.size)
     kernels.accumulate(group, table, p, 0, group.n_frames, matrix, vector)
-    covariance = covariance_of(matrix, _free(group.n_sources, settings))
+    covariance = covariance_of(matrix, free_of(group.n_sources, rules_of(settings)))
     return np.array([covariance[k : k + 3, k : k + 3] for k in range(0, p.size - 1, 3)])
 
 
@@ -402,9 +230,9 @@ def light_curve(
     of faint sources average to that of the pointing of the frame; for shifts that are not small beside the width of
     the PRF it falls short.
     """
-    _check_prf(group, table)
+    check_prf(group, table)
     n = group.n_sources
     start = np.zeros(n) if flux is None else np.asarray(flux, dtype=float)
     p = np.append(np.column_stack([u, v, start]).ravel(), 0.0).astype(float)
-    free = _free(n, FitSettings(background=background, fixed_positions=True))
+    free = free_of(n, rules_of(FitSettings(background=background, fixed_positions=True)))
     return LightCurve(*kernels.frame_fluxes(group, table, p, free), np.diff(group.first))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numba
 import numpy as np
 
-from pymopex.fit_data import FrameImage, FramePixels, GroupData, gather_into, group_data
+from pymopex.fit_data import FrameImage, FramePixels, GroupData, gather_into
+from pymopex.group_batches import Batch, group_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +111,7 @@ def gather_groups_of_frame(
     return FrameGroups(frame, groups, sizes, counts, pixels, places)
 
 
-def groups_of_frames(pieces: Sequence[FrameGroups], fit_size: np.ndarray) -> Iterator[FoundGroup]:
+def batch_of_frames(pieces: Sequence[FrameGroups], fit_size: np.ndarray) -> tuple[np.ndarray, Batch] | None:
     """Put the pixels of all frames together, group after group.
 
     Parameters
@@ -121,14 +121,14 @@ def groups_of_frames(pieces: Sequence[FrameGroups], fit_size: np.ndarray) -> Ite
     fit_size : ndarray of int, shape (G, 2)
         Size of the fit box of each group.
 
-    Yields
-    ------
-    FoundGroup
-        In ascending order of the numbers; frames without a pixel of a group are left out of it, and so are groups
-        without pixels.
+    Returns
+    -------
+    (numbers, batch) or None
+        The numbers of the groups, in ascending order, and the groups; frames without a pixel of a group are left out of
+        it, and so are groups without pixels. None if none is left.
     """
     if not pieces:
-        return
+        return None
     group = np.concatenate([piece.groups for piece in pieces])
     frame = np.repeat([piece.frame for piece in pieces], [len(piece.groups) for piece in pieces])
     counts, sizes = (
@@ -136,23 +136,29 @@ def groups_of_frames(pieces: Sequence[FrameGroups], fit_size: np.ndarray) -> Ite
     )
     order = np.argsort(group, kind="stable")
     order = order[counts[order] > 0]
-    pixels = [
+    if not order.size:
+        return None
+    value, weight, px, py = (
         _rearranged([piece.pixels[k] for piece in pieces], counts, order)
         for k in range(len(FramePixels._fields))
-    ]
+    )
     places = [_rearranged(column, sizes, order) for column in zip(*(p.places for p in pieces), strict=True)]
-    group, frame = group[order], frame[order]
     first, row = (np.concatenate([[0], np.cumsum(n[order])]) for n in (counts, sizes))
-    edges = np.concatenate([[0], np.flatnonzero(np.diff(group)) + 1, [group.size]])
-    for a, b in pairwise(edges):
-        if a < b:
-            number = int(group[a])
-            some = [v[first[a] : first[b]] for v in pixels]
-            shape = int(b - a), int(sizes[order[a]])
-            own = [v[row[a] : row[b]].reshape(*shape, *v.shape[1:]) for v in places]
-            size = int(fit_size[number, 0]), int(fit_size[number, 1])
-            joined = group_data(FramePixels(*some), first[a : b + 1] - first[a], tuple(own), size)
-            yield FoundGroup(number, frame[a:b], joined)
+    number, edge = np.unique(group[order], return_index=True)
+    edge = np.append(edge, order.size)
+    box = np.ascontiguousarray(fit_size[number], dtype=np.int64)
+    which = frame[order].astype(np.int64)
+    return number, Batch(value, weight, px, py, first, which, row, edge, box, *places)
+
+
+def groups_of_frames(pieces: Sequence[FrameGroups], fit_size: np.ndarray) -> Iterator[FoundGroup]:
+    """Give the groups of `batch_of_frames` one by one."""
+    found = batch_of_frames(pieces, fit_size)
+    if found is None:
+        return
+    numbers, batch = found
+    for g, number in enumerate(numbers):
+        yield FoundGroup(int(number), batch.frame[batch.edge[g] : batch.edge[g + 1]], group_of(batch, g))
 
 
 def _rearranged(parts: Sequence[np.ndarray], counts: np.ndarray, order: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -21,8 +22,8 @@ class Groups:
     def members(self) -> list[np.ndarray]:
         """Indices of the members of each group."""
         order = np.argsort(self.number, kind="stable")
-        edges = np.flatnonzero(np.diff(self.number[order])) + 1
-        return np.split(order, edges) if len(order) else []
+        edges = [0, *(np.flatnonzero(np.diff(self.number[order])) + 1).tolist(), len(order)]
+        return [order[a:b] for a, b in pairwise(edges)] if len(order) else []
 
 
 def group_by_distance(x: np.ndarray, y: np.ndarray, link: float, max_size: int) -> Groups:
@@ -95,10 +96,11 @@ def blocks(x: np.ndarray, y: np.ndarray, number: np.ndarray, count: int) -> list
     list of ndarray of int
         Indices of the sources of each block, in ascending order; no block is empty.
     """
-    groups = Groups(number, 0).members
-    if not groups:
+    if not len(number):
         return []
-    centre = np.array([[x[m].mean(), y[m].mean()] for m in groups])
+    groups = Groups(number, 0).members
+    _, label, size = np.unique(number, return_inverse=True, return_counts=True)
+    centre = np.column_stack([np.bincount(label, v) / size for v in (x, y)])
     largest = max(1, -(-len(groups) // max(1, count)))
     return [
         np.sort(np.concatenate([groups[g] for g in part]))

@@ -114,7 +114,8 @@ def _seen_by_others(group: Any, off: np.ndarray, own: int, i: int) -> bool:
         if j == own or not (math.isfinite(x) and math.isfinite(y)):
             continue
         for k in range(group.first[j], group.first[j + 1]):
-            if math.hypot(group.px[k] - x, group.py[k] - y) < _SAME_PLACE:
+            dx, dy = group.px[k] - x, group.py[k] - y
+            if abs(dx) < _SAME_PLACE and abs(dy) < _SAME_PLACE and math.hypot(dx, dy) < _SAME_PLACE:
                 there[count] = off[k]
                 count += 1
     return count >= _SEVERAL and np.median(there[:count]) * np.sign(off[i]) > _CONFIRMED

@@ -128,7 +128,8 @@ def gradient_guard(centre: np.ndarray, scatter: np.ndarray, tolerance: float) ->
     """
     if tolerance <= 0:
         return scatter
-    return np.hypot(scatter, tolerance * steepest(np.ascontiguousarray(centre, np.float32))).astype(np.float32)
+    allowed = tolerance * steepest(np.ascontiguousarray(centre, np.float32))
+    return np.hypot(scatter, allowed).astype(np.float32)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pymopex.prf_kernels import PAD, values_at
+from pymopex.prf_kernels import LANES, PAD, values_at
 
 SAMPLING = 10
 """Samples per pixel that a look-up table has at least, if the PRF has them."""
@@ -131,13 +131,14 @@ class PRF:
         PRF
             Coarser by whole factors; unchanged if it is coarse already.
         """
-        kx, ky = _stride(self.factor_x, sampling), _stride(self.factor_y, sampling)
+        kx, ky = stride(self.factor_x, sampling), stride(self.factor_y, sampling)
         ny, nx = self.samples.shape
         kept = self.samples[ny // 2 % ky :: ky, nx // 2 % kx :: kx]
         return PRF(np.ascontiguousarray(kept), self.factor_x // kx, self.factor_y // ky)
 
 
-def _stride(factor: int, sampling: int) -> int:
+def stride(factor: int, sampling: int = SAMPLING) -> int:
+    """Give every how manyth sample is kept."""
     return max((k for k in range(1, factor + 1) if factor % k == 0 and factor // k >= sampling), default=1)
 
 
@@ -288,6 +289,12 @@ class PRFTable(NamedTuple):
         B-spline coefficients, float64, with `PAD` of them beyond the samples on each side.
     sampling_x, sampling_y : int
         Samples per image pixel.
+    planes : ndarray, shape (n_prf * sampling_y * sampling_x * rows * columns + 2 * LANES,)
+        The same coefficients in the order in which neighbouring pixels need them: for each PRF and each place of a
+        coefficient in its pixel an image of (rows, columns) pixels. Before and behind are zeros, since rows are looked
+        up by the eight.
+    rows, columns : int
+        Size of these images.
 
     Notes
     -----
@@ -297,6 +304,21 @@ class PRFTable(NamedTuple):
     coefficients: np.ndarray
     sampling_x: int
     sampling_y: int
+    planes: np.ndarray
+    rows: int
+    columns: int
+
+    @classmethod
+    def of(cls, coefficients: np.ndarray, sampling_x: int, sampling_y: int) -> PRFTable:
+        """Make a table of spline coefficients."""
+        count, ny, nx = coefficients.shape
+        rows, columns = -(-ny // sampling_y), -(-nx // sampling_x)
+        missing = (0, 0), (0, rows * sampling_y - ny), (0, columns * sampling_x - nx)
+        pixels = np.pad(coefficients, missing).reshape(count, rows, sampling_y, columns, sampling_x)
+        planes = np.zeros(pixels.size + 2 * LANES)
+        planes[LANES:-LANES] = pixels.transpose(0, 2, 4, 1, 3).ravel()
+        kept = np.ascontiguousarray(coefficients, dtype=float)
+        return cls(kept, sampling_x, sampling_y, planes, rows, columns)
 
     @property
     def half_size(self) -> tuple[float, float]:
@@ -371,7 +393,7 @@ def prf_table(prfs: Iterable[PRF], *, radius: float | None = None) -> PRFTable:
     ]
     coefficients = [np.pad(ndimage.spline_filter(p, 3, mode="mirror"), PAD, mode="reflect") for p in padded]
     sampling_x, sampling_y, *_ = factors.pop()
-    return PRFTable(np.ascontiguousarray(coefficients), sampling_x, sampling_y)
+    return PRFTable.of(np.array(coefficients), sampling_x, sampling_y)
 
 
 def _cut(prf: PRF, radius: float | None) -> np.ndarray:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numba
 import numpy as np
+
+from pymopex.lanes import LANES, load, same, store, times, times_plus
 
 PAD = 2
 """Spline coefficients beyond the first and the last sample of a PRF table."""
@@ -47,6 +50,103 @@ def phase(position: float, sampling: int, n: int, w: np.ndarray, d: np.ndarray) 
     return base - 1, lo, hi
 
 
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def corners(table: Any, which: int, ky: int, kx: int, first: np.ndarray) -> None:
+    """Fill `first`, shape (4, 4), with where `table.planes` has the coefficients [ky..ky+3, kx..kx+3] of a PRF.
+
+    The coefficients of the next pixel along x are at the next place, those of the next along y one row further.
+    """
+    sx, sy, size = table.sampling_x, table.sampling_y, table.rows * table.columns
+    line, column = ky // sy, kx // sx
+    at_y, start = ky - line * sy, kx - column * sx
+    for a in range(4):
+        at_x, row = start, LANES + (which * sy + at_y) * sx * size + line * table.columns + column
+        for b in range(4):
+            first[a, b] = row + at_x * size
+            at_x += 1
+            if at_x == sx:
+                row, at_x = row + 1, 0
+        at_y += 1
+        if at_y == sy:
+            line, at_y = line + 1, 0
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def eight_values(planes: np.ndarray, first: np.ndarray, further: int, wy: np.ndarray, wx: np.ndarray) -> Any:
+    """Values of a PRF at eight pixels of a row.
+
+    Parameters
+    ----------
+    planes : ndarray
+        Of the table.
+    first : ndarray, shape (4, 4)
+        From `corners`.
+    further : int
+        How far the first of the pixels is from that of `corners`: rows of the table times its pixels in a row, and
+        pixels along x.
+    wy, wx : ndarray, shape (4,)
+        Weights along both axes, from `phase`.
+
+    Returns
+    -------
+    eight numbers of `pymopex.lanes`
+    """
+    out = same(0.0)
+    for b in range(4):
+        column = times(same(wy[0]), load(planes, first[0, b] + further))
+        column = times_plus(same(wy[1]), load(planes, first[1, b] + further), column)
+        column = times_plus(same(wy[2]), load(planes, first[2, b] + further), column)
+        column = times_plus(same(wy[3]), load(planes, first[3, b] + further), column)
+        out = times_plus(same(wx[b]), column, out)
+    return out
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def eight_slopes(
+    planes: np.ndarray,
+    first: np.ndarray,
+    further: int,
+    wy: np.ndarray,
+    gy: np.ndarray,
+    wx: np.ndarray,
+    gx: np.ndarray,
+) -> tuple[Any, Any, Any]:
+    """Values, slopes by x, and slopes by y of a PRF at eight pixels of a row; see `eight_values`.
+
+    `gy` and `gx` are the slopes of the weights.
+    """
+    out, by_x, by_y = same(0.0), same(0.0), same(0.0)
+    for b in range(4):
+        c0, c1 = load(planes, first[0, b] + further), load(planes, first[1, b] + further)
+        c2, c3 = load(planes, first[2, b] + further), load(planes, first[3, b] + further)
+        column = times_plus(same(wy[1]), c1, times(same(wy[0]), c0))
+        column = times_plus(same(wy[3]), c3, times_plus(same(wy[2]), c2, column))
+        slope = times_plus(same(gy[1]), c1, times(same(gy[0]), c0))
+        slope = times_plus(same(gy[3]), c3, times_plus(same(gy[2]), c2, slope))
+        out = times_plus(same(wx[b]), column, out)
+        by_x = times_plus(same(gx[b]), column, by_x)
+        by_y = times_plus(same(wx[b]), slope, by_y)
+    return out, by_x, by_y
+
+
+@numba.njit(cache=True, nogil=True)
+def mark_inside(mask: np.ndarray, x0: int, x1: int, start: int, count: int) -> None:
+    """Fill 1 for the pixels of a row, the first of which is `start`, from x0 to before x1, and 0 for the others."""
+    for i in range(count):
+        mask[i] = 1.0 if x0 <= start + i < x1 else 0.0
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def add_eight(out: np.ndarray, at: int, count: int, factor: float, values: Any, room: np.ndarray) -> None:
+    """Add a factor times eight numbers, or the first `count` of them, to some elements; `room` has eight of its own."""
+    if count >= LANES:
+        store(out, at, times_plus(same(factor), values, load(out, at)))
+    else:
+        store(room, 0, times(same(factor), values))
+        for i in range(count):
+            out[at + i] += room[i]
+
+
 @numba.njit(cache=True, nogil=True)
 def values_at(
     coefficients: np.ndarray, sx: int, sy: int, dx: np.ndarray, dy: np.ndarray
@@ -81,22 +181,3 @@ def look_up(c: np.ndarray, ky: int, kx: int, wy: np.ndarray, wx: np.ndarray) -> 
             + wy[3] * c[ky + 3, kx + k]
         )
     return v
-
-
-@numba.njit(cache=True, nogil=True)
-def blend(
-    coefficients: np.ndarray, which: np.ndarray, mix: np.ndarray, n: int, ky: int, kx: int, out: np.ndarray
-) -> None:
-    """Fill the 4 x 4 coefficients at [ky..ky+3, kx..kx+3] of the sum of four PRFs, those of row n of `which`."""
-    i, j, k, m = which[n, 0], which[n, 1], which[n, 2], which[n, 3]
-    wi, wj, wk, wm = mix[n, 0], mix[n, 1], mix[n, 2], mix[n, 3]
-    for a in range(4):
-        y = ky + a
-        for b in range(4):
-            x = kx + b
-            out[a, b] = (
-                wi * coefficients[i, y, x]
-                + wj * coefficients[j, y, x]
-                + wk * coefficients[k, y, x]
-                + wm * coefficients[m, y, x]
-            )

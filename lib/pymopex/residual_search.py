@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 from scipy import ndimage
 
+from pymopex.lanes import LANES, load, same, times, times_plus, total
 from pymopex.noise import level_and_faint_scatter
 from pymopex.prf import PRFTable
 
@@ -25,7 +27,7 @@ _REST = 0.5  # of the threshold: what must be left without the frame that says m
 
 
 class Stamps(NamedTuple):
-    """PRF cores for places in a pixel, shape (n_prf, 10, 10, 5, 5), y before x."""
+    """PRF cores for places in a pixel, float32, shape (n_prf, 10, 10, 5, 8), y before x; the last columns are 0."""
 
     values: np.ndarray
 
@@ -48,7 +50,9 @@ def stamps(table: PRFTable) -> Stamps:
     offset = pixel[None, :] - at[:, None]
     dy, dx = offset[:, None, :, None], offset[None, :, None, :]
     cores = [table.evaluate(dx, dy, index)[0] for index in range(len(table.coefficients))]
-    return Stamps(np.ascontiguousarray(cores))
+    wide = np.zeros((*np.shape(cores)[:-1], LANES), np.float32)
+    wide[..., : 2 * REACH + 1] = cores
+    return Stamps(wide)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,9 +65,9 @@ class Scores:
         Residuals times PRF over variance.
     norm : ndarray
         PRF squared over variance; top / norm is the flux of one more source [microjansky].
-    light : ndarray
+    light : ndarray of float32
         The same as `top` for the model that was taken off.
-    first, first_norm : ndarray
+    first, first_norm : ndarray of float32
         `top` and `norm` of the frame that says most for a source.
     count : ndarray of int
         Frames.
@@ -79,20 +83,31 @@ class Scores:
     @classmethod
     def empty(cls, shape: tuple[int, int]) -> Scores:
         """Start with no frame."""
-        top, norm, light, first, first_norm = np.zeros((5, *shape))
+        top, norm = np.zeros((2, *shape))
+        light, first, first_norm = np.zeros((3, *shape), np.float32)
         return cls(top, norm, light, first, first_norm, np.zeros(shape, np.int32))
 
     @property
     def significance(self) -> np.ndarray:
         """Flux of one more source over its error, 0 where no frame is."""
-        return self.top / np.sqrt(np.where(self.norm > 0, self.norm, np.inf))
+        return np.divide(self.top, np.sqrt(self.norm), out=np.zeros(self.top.shape), where=self.norm > 0)
+
+
+class SearchedFrame(NamedTuple):
+    """A frame as it is searched, float32, with a border for the cores of PRFs at its edge; shape (ny + 4, nx + 10).
+
+    `residual` (what the known sources leave) and `model` are those over variance; `weight` is 1 / variance, 0 where a
+    pixel does not count.
+    """
+
+    residual: np.ndarray
+    weight: np.ndarray
+    model: np.ndarray
 
 
 @numba.njit(cache=True, nogil=True)
 def _add(
-    residual: np.ndarray,
-    weight: np.ndarray,
-    model: np.ndarray,
+    frame: Any,
     node_x: np.ndarray,
     node_y: np.ndarray,
     prf: np.ndarray,
@@ -107,66 +122,72 @@ def _add(
     first_norm: np.ndarray,
     count: np.ndarray,
 ) -> None:
-    """Add a frame, its residual and model over variance, to the sums at the points of the grid."""
-    ny, nx = residual.shape
-    for jb in range(node_x.shape[0] - 1):
+    """Add a frame to the sums at the points of the grid."""
+    pitch = frame.weight.shape[1]
+    ny, nx = frame.weight.shape[0] - 2 * REACH, pitch - 2 * REACH - LANES + 2
+    residual, weight, model = frame.residual.ravel(), frame.weight.ravel(), frame.model.ravel()
+    flat = cores.ravel()
+    x_last, y_last, per_cell = nx - 1 - n_edge, ny - 1 - n_edge, 1.0 / every
+    size = cores[0].size
+    for b in range(top.shape[0]):  # row after row, as the sums lie in memory
+        jb = b // every
+        fb = b * per_cell - jb
         for ja in range(node_x.shape[1] - 1):
             if prf[jb, ja] < 0:
                 continue
-            x, y = node_x[jb : jb + 2, ja : ja + 2], node_y[jb : jb + 2, ja : ja + 2]
-            if x.max() < n_edge or x.min() > nx - 1 - n_edge or y.max() < n_edge or y.min() > ny - 1 - n_edge:
+            x0 = (1 - fb) * node_x[jb, ja] + fb * node_x[jb + 1, ja]
+            x1 = (1 - fb) * node_x[jb, ja + 1] + fb * node_x[jb + 1, ja + 1]
+            y0 = (1 - fb) * node_y[jb, ja] + fb * node_y[jb + 1, ja]
+            y1 = (1 - fb) * node_y[jb, ja + 1] + fb * node_y[jb + 1, ja + 1]
+            if max(x0, x1) < n_edge or min(x0, x1) > x_last or max(y0, y1) < n_edge or min(y0, y1) > y_last:
                 continue
-            for b in range(jb * every, min((jb + 1) * every, top.shape[0])):
-                for a in range(ja * every, min((ja + 1) * every, top.shape[1])):
-                    fb, fa = b / every - jb, a / every - ja
-                    at_x = (1 - fb) * ((1 - fa) * x[0, 0] + fa * x[0, 1]) + fb * (
-                        (1 - fa) * x[1, 0] + fa * x[1, 1]
-                    )
-                    at_y = (1 - fb) * ((1 - fa) * y[0, 0] + fa * y[0, 1]) + fb * (
-                        (1 - fa) * y[1, 0] + fa * y[1, 1]
-                    )
-                    if not (n_edge <= at_x <= nx - 1 - n_edge and n_edge <= at_y <= ny - 1 - n_edge):
-                        continue
-                    t, m, n = _sums(residual, weight, model, at_x, at_y, cores[prf[jb, ja]])
-                    t, m, n = scale * t, scale * m, scale * scale * n
-                    if n <= 0.0:
-                        continue
-                    top[b, a] += t
-                    light[b, a] += m
-                    norm[b, a] += n
-                    count[b, a] += 1
-                    if count[b, a] == 1 or t > first[b, a]:
-                        first[b, a], first_norm[b, a] = t, n
+            first_core = prf[jb, ja] * size
+            for a in range(ja * every, min((ja + 1) * every, top.shape[1])):
+                fa = a * per_cell - ja
+                at_x, at_y = (1 - fa) * x0 + fa * x1, (1 - fa) * y0 + fa * y1
+                if not (n_edge <= at_x <= x_last and n_edge <= at_y <= y_last):
+                    continue
+                t, m, n = _sums(residual, weight, model, pitch, at_x, at_y, flat, first_core)
+                if n <= 0.0:
+                    continue
+                t, m, n = scale * t, scale * m, scale * scale * n
+                top[b, a] += t
+                light[b, a] += m
+                norm[b, a] += n
+                count[b, a] += 1
+                if count[b, a] == 1 or t > first[b, a]:
+                    first[b, a], first_norm[b, a] = t, n
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, inline="always")
 def _sums(
-    residual: np.ndarray, weight: np.ndarray, model: np.ndarray, x: float, y: float, cores: np.ndarray
+    residual: np.ndarray,
+    weight: np.ndarray,
+    model: np.ndarray,
+    pitch: int,
+    x: float,
+    y: float,
+    cores: np.ndarray,
+    first: int,
 ) -> tuple[float, float, float]:
     """Sum residual, model and PRF over variance, each times PRF, round a place; zeros if its own pixel is bad.
 
-    `residual` and `model` are those over variance.
+    Rows of `pitch` pixels follow each other in the frame, and so do cores for all places in a pixel, those of the PRF
+    from `first` on.
     """
-    ny, nx = residual.shape
-    phases, size = cores.shape[1], cores.shape[2]
-    px, py = int(np.floor(x + 0.5)), int(np.floor(y + 0.5))
-    t = m = n = 0.0
-    if weight[py, px] <= 0.0:
-        return t, m, n
-    kx = min(int((x + 0.5 - px) * phases), phases - 1)
-    ky = min(int((y + 0.5 - py) * phases), phases - 1)
-    for j in range(size):
-        yy = py + j - size // 2
-        if not 0 <= yy < ny:
-            continue
-        for i in range(size):
-            xx = px + i - size // 2
-            if 0 <= xx < nx:
-                q = cores[ky, kx, j, i]
-                t += q * residual[yy, xx]
-                m += q * model[yy, xx]
-                n += q * q * weight[yy, xx]
-    return t, m, n
+    at_x, at_y = int((x + 0.5) * _PHASES), int((y + 0.5) * _PHASES)
+    px, py = at_x // _PHASES, at_y // _PHASES
+    start = py * pitch + px
+    if weight[start + REACH * pitch + REACH] <= 0.0:
+        return 0.0, 0.0, 0.0
+    core = first + ((at_y - py * _PHASES) * _PHASES + at_x - px * _PHASES) * (2 * REACH + 1) * LANES
+    t = m = n = same(np.float32(0.0))
+    for j in range(2 * REACH + 1):
+        q, k = load(cores, core + j * LANES), start + j * pitch
+        t = times_plus(q, load(residual, k), t)
+        m = times_plus(q, load(model, k), m)
+        n = times_plus(times(q, q), load(weight, k), n)
+    return total(t), total(m), total(n)
 
 
 class Nodes(NamedTuple):
@@ -181,16 +202,42 @@ class Nodes(NamedTuple):
     every: int
 
 
+def searched_frame(data: np.ndarray, sigma: np.ndarray, bad: np.ndarray, free: np.ndarray) -> SearchedFrame:
+    """Bring a frame into the form that is searched.
+
+    Parameters
+    ----------
+    data, sigma : ndarray, shape (ny, nx)
+        Surface brightness and its 1-sigma uncertainty [MJy/sr].
+    bad : ndarray of bool, shape (ny, nx)
+        Pixels that do not count. A place whose own pixel is bad gets nothing from the frame.
+    free : ndarray, shape (ny, nx)
+        The frame without the sources that are known [MJy/sr].
+
+    Returns
+    -------
+    SearchedFrame
+
+    Notes
+    -----
+    A smooth background, the medians of panels of 32 x 32 pixels, is taken off together with the sources.
+    """
+    good = ~bad & np.isfinite(data) & (sigma > 0)
+    left = np.where(good, free, 0.0)
+    model = np.where(good, data, 0.0) - left
+    left -= smooth_background(left, good)
+    weight = np.divide(
+        1.0, np.square(sigma, dtype=np.float32), out=np.zeros(data.shape, np.float32), where=good
+    )
+    out = np.zeros((3, data.shape[0] + 2 * REACH, data.shape[1] + 2 * REACH + LANES - 2), np.float32)
+    inner = slice(REACH, REACH + data.shape[0]), slice(REACH, REACH + data.shape[1])
+    for plane, values in zip(out, (weight * left, weight, weight * model), strict=True):
+        plane[inner] = values
+    return SearchedFrame(*out)
+
+
 def add_frame(
-    scores: Scores,
-    data: np.ndarray,
-    sigma: np.ndarray,
-    bad: np.ndarray,
-    model: np.ndarray,
-    nodes: Nodes,
-    scale: float,
-    cores: Stamps,
-    n_edge: int = 0,
+    scores: Scores, frame: SearchedFrame, nodes: Nodes, scale: float, cores: Stamps, n_edge: int = 0
 ) -> None:
     """Add one frame to the sums.
 
@@ -198,12 +245,8 @@ def add_frame(
     ----------
     scores : Scores
         The sums, changed in place.
-    data, sigma : ndarray, shape (ny, nx)
-        Surface brightness and its 1-sigma uncertainty [MJy/sr].
-    bad : ndarray of bool, shape (ny, nx)
-        Pixels that do not count. A place whose own pixel is bad gets nothing from the frame.
-    model : ndarray, shape (ny, nx)
-        The sources that are known [MJy/sr].
+    frame : SearchedFrame
+        The frame.
     nodes : Nodes
         Places in the frame; between them they are linear in the grid, and there must be one beyond its last point.
     scale : float
@@ -212,30 +255,9 @@ def add_frame(
         PRFs.
     n_edge : int
         Places nearer to the edge of the frame get nothing from it [pixel].
-
-    Notes
-    -----
-    A smooth background, the medians of panels of 32 x 32 pixels, is taken off together with the model.
     """
-    good = ~bad & np.isfinite(data) & (sigma > 0)
-    left = np.where(good, data - model, 0.0)
-    left -= smooth_background(left, good)
-    weight = np.where(good, 1.0 / np.where(good, sigma, 1.0).astype(float) ** 2, 0.0)
-    _add(
-        weight * left,
-        weight,
-        weight * model,
-        *nodes,
-        scale,
-        n_edge,
-        cores.values,
-        scores.top,
-        scores.norm,
-        scores.light,
-        scores.first,
-        scores.first_norm,
-        scores.count,
-    )
+    sums = scores.top, scores.norm, scores.light, scores.first, scores.first_norm, scores.count
+    _add(frame, *nodes, scale, n_edge, cores.values, *sums)
 
 
 def smooth_background(image: np.ndarray, good: np.ndarray) -> np.ndarray:
@@ -304,15 +326,42 @@ def _surroundings(significance: np.ndarray, nowhere: np.ndarray) -> tuple[np.nda
     return np.nan_to_num(level), np.fmax(scatter, 1.0)
 
 
-def _on_line(found: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+@numba.njit(cache=True, nogil=True)
+def _highest(
+    scores: Any, level: np.ndarray, scatter: np.ndarray, threshold: float, least_frames: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give the points above the threshold, and above their neighbours, which some frame must hold, too."""
+    significance, norm, count = scores
+    found = []
+    for b in range(1, norm.shape[0] - 1):
+        for a in range(1, norm.shape[1] - 1):
+            own = (significance[b, a] - level[b, a]) / scatter[b, a]
+            if own < threshold or count[b, a] < least_frames:
+                continue
+            highest = True
+            for j in range(b - 1, b + 2):
+                for i in range(a - 1, a + 2):
+                    other = (significance[j, i] - level[j, i]) / scatter[j, i]
+                    highest = highest and norm[j, i] > 0.0 and other <= own
+            if highest:
+                found.append((b, a))
+    row, column = np.empty(len(found), np.int64), np.empty(len(found), np.int64)
+    for k in range(len(found)):
+        row[k], column[k] = found[k]
+    return row, column
+
+
+def _on_line(
+    found: Callable[..., np.ndarray], limit: tuple[int, int], row: np.ndarray, column: np.ndarray
+) -> np.ndarray:
     """Tell of peaks whether in some direction what is found stays high on both sides, as along a spike."""
-    high = np.zeros(row.shape, bool)
+    high, least = np.zeros(row.shape, bool), _LINE * found(row, column)
     for angle in np.arange(_DIRECTIONS) * np.pi / _DIRECTIONS:
         along = np.ones(row.shape, bool)
         for reach in (*_ALONG, *(-r for r in _ALONG)):
-            y = np.clip(row + round(reach * np.sin(angle)), 0, found.shape[0] - 1)
-            x = np.clip(column + round(reach * np.cos(angle)), 0, found.shape[1] - 1)
-            along &= found[y, x] >= _LINE * found[row, column]
+            y = np.clip(row + round(reach * np.sin(angle)), 0, limit[0] - 1)
+            x = np.clip(column + round(reach * np.cos(angle)), 0, limit[1] - 1)
+            along &= found(y, x) >= least
         high |= along
     return high
 
@@ -343,25 +392,21 @@ def find_peaks(scores: Scores, rules: SearchRules) -> tuple[np.ndarray, np.ndarr
     units of how far it scatters below that, if this is more than 1. Spikes are lines: a peak is no source if on both
     sides of it, in one direction, the significance stays above 0.4 of its own from 3 to 6 pixels.
     """
-    if not scores.count.any():
-        return np.zeros(0, np.intp), np.zeros(0, np.intp)
-    found = scores.significance
-    level, scatter = _surroundings(found, scores.norm <= 0)
-    found = (found - level) / scatter
-    highest = ndimage.maximum_filter(found, 3, mode="constant") == found
-    highest &= (found >= rules.threshold) & (scores.count >= rules.least_frames)
-    highest &= (
-        ndimage.minimum_filter(scores.norm, 3, mode="constant") > 0
-    )  # one at the rim may be higher outside
-    row, column = np.nonzero(highest)
-    at = row, column
+    significance = scores.significance
+    level, scatter = _surroundings(significance, scores.norm <= 0)
+
+    def found(row: np.ndarray, column: np.ndarray) -> np.ndarray:
+        return (significance[row, column] - level[row, column]) / scatter[row, column]
+
+    sums = significance, scores.norm, scores.count
+    at = row, column = _highest(sums, level, scatter, rules.threshold, rules.least_frames)
     flux = scores.top[at] / scores.norm[at]
     light = scores.light[at] / scores.norm[at]
     others = scores.norm[at] - scores.first_norm[at]
     rest = (scores.top[at] - scores.first[at]) / np.sqrt(np.maximum(others, 1e-300)) / scatter[at]
     several = scores.count[at] > 1
     keep = (flux >= rules.light_fraction * light) & (~several | (rest >= _REST * rules.threshold))
-    keep &= ~_on_line(found, row, column)
-    order = np.argsort(-found[at], kind="stable")
+    keep &= ~_on_line(found, significance.shape, row, column)
+    order = np.argsort(-found(row, column), kind="stable")
     order = order[keep[order]]
     return row[order], column[order]

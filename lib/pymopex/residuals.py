@@ -8,8 +8,9 @@ from typing import Any
 import numba
 import numpy as np
 
+from pymopex.lanes import LANES, store
 from pymopex.prf import PRFTable
-from pymopex.prf_kernels import blend, look_up, phase
+from pymopex.prf_kernels import add_eight, corners, eight_values, phase
 
 
 @numba.njit(cache=True, nogil=True)
@@ -26,24 +27,31 @@ def _render(
 ) -> None:
     ny, nx = image.shape
     wx, wy, unused = np.empty(4), np.empty(4), np.empty(4)
+    first, room = np.empty((4, 4), np.int64), np.empty(LANES)
     rows, columns = table.coefficients.shape[1:]
     sx, sy = table.sampling_x, table.sampling_y
-    several = prf.shape[1] > 1
-    mixed = np.empty((4, 4))
+    pitch = table.columns
+    pixels, line = image.ravel(), np.empty(nx + LANES)
+    whole = hole <= 0.0 and outer == math.inf
     for n in range(x.size):
         kx, xlo, xhi = phase(x[n], sx, columns, wx, unused)
         ky, ylo, yhi = phase(y[n], sy, rows, wy, unused)
-        c = table.coefficients[prf[n, 0]]
-        for py in range(max(ylo, 0), min(yhi, ny - 1) + 1):
-            for px in range(max(xlo, 0), min(xhi, nx - 1) + 1):
-                r = math.hypot(px - x[n], py - y[n])
-                if not hole <= r <= outer:
-                    continue
-                if several:
-                    blend(table.coefficients, prf, mix, n, ky + py * sy, kx + px * sx, mixed)
-                    image[py, px] += amplitude[n] * look_up(mixed, 0, 0, wy, wx)
-                else:
-                    image[py, px] += amplitude[n] * look_up(c, ky + py * sy, kx + px * sx, wy, wx)
+        x0, x1, y0, y1 = max(xlo, 0), min(xhi + 1, nx), max(ylo, 0), min(yhi + 1, ny)
+        if x0 >= x1 or y0 >= y1:
+            continue
+        for k in range(prf.shape[1]):
+            factor = amplitude[n] * mix[n, k]
+            corners(table, prf[n, k], ky + y0 * sy, kx + x0 * sx, first)
+            for py in range(y0, y1):
+                for i in range(0, x1 - x0, LANES):
+                    values = eight_values(table.planes, first, (py - y0) * pitch + i, wy, wx)
+                    if whole:
+                        add_eight(pixels, py * nx + x0 + i, x1 - x0 - i, factor, values, room)
+                    else:
+                        store(line, i, values)
+                for i in range(0 if whole else x1 - x0):
+                    if hole <= math.hypot(x0 + i - x[n], py - y[n]) <= outer:
+                        image[py, x0 + i] += factor * line[i]
 
 
 def render(

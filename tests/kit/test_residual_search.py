@@ -5,7 +5,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from pymopex.kit.residual_search import _blocks, _cut, append, regroup
+from astropy.io import fits
+from pymopex.kit.residual_search import _blocks, _cut, _near, append, regroup
+from pymopex.projection import frame_wcs, sky_to_pixel
 from pymopex.residual_search import Nodes, SearchRules
 
 PIXEL = 1.22  # arcsec
@@ -36,6 +38,43 @@ def test_of_a_large_image_the_part_with_the_grid_is_taken():
     assert (rows.stop, columns.stop) == (166, 1116)
     np.testing.assert_array_equal(nodes.x + columns.start, x)
     assert _cut((256, 256), nodes)[0] == (slice(0, 256), slice(0, 256))
+
+
+# Distortion of IRAC channel 1, from the header of a frame.
+SIP_A = "0_2 3.0882e-06 0_3 6.54e-09 0_4 3.4787e-11 0_5 -1.1354e-13 1_1 2.0844e-05 1_2 -2.1434e-07 1_3 -3.1804e-11 "
+SIP_A += "1_4 1.535e-12 2_0 -1.8056e-05 2_1 1.3568e-08 2_2 -4.4371e-11 2_3 -3.5879e-13 3_0 -2.0787e-07 3_1 8.3137e-11 "
+SIP_A += "3_2 1.7807e-12 4_0 -3.594e-10 4_1 -1.1255e-12 5_0 3.5288e-12"
+SIP_B = "0_2 2.4494e-05 0_3 -1.6723e-07 0_4 -7.9325e-11 0_5 -3.9338e-13 1_1 -2.306e-05 1_2 -6.8347e-10 1_3 -5.5814e-11 "
+SIP_B += "1_4 -9.3255e-14 2_0 -1.9548e-06 2_1 -1.8908e-07 2_2 -3.5398e-11 2_3 2.2959e-12 3_0 2.9749e-08 "
+SIP_B += "3_1 -3.9458e-11 3_2 -2.3376e-13 4_0 2.2713e-10 4_1 -3.0168e-13 5_0 -2.7808e-12"
+
+
+def distorted_frame():
+    header = fits.Header(
+        {"NAXIS": 2, "NAXIS1": 256, "NAXIS2": 256, "CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP"}
+    )
+    header.update({"CRVAL1": 10.0, "CRVAL2": 0.0, "CRPIX1": 128.0, "CRPIX2": 128.0})
+    header.update({"CD1_1": -7.754e-5, "CD1_2": -3.307e-4, "CD2_1": -3.309e-4, "CD2_2": 7.786e-5})
+    for name, text in (("A", SIP_A), ("B", SIP_B)):
+        words = text.split()
+        header[f"{name}_ORDER"] = 5
+        header.update(
+            {f"{name}_{key}": float(value) for key, value in zip(words[::2], words[1::2], strict=True)}
+        )
+    return frame_wcs(header)
+
+
+def test_a_place_far_off_a_frame_is_not_in_it_whatever_the_inverse_of_the_distortion_says():
+    wcs, side = distorted_frame(), 256
+    x, y = np.meshgrid(np.arange(-1000, 1200, 25.0), np.arange(-1000, 1200, 25.0))
+    lon, lat = (a.reshape(x.shape) for a in wcs.wcs_pix2world(x.ravel(), y.ravel(), 0))
+    found_x, found_y = (a.reshape(x.shape) for a in sky_to_pixel(wcs, lon.ravel(), lat.ravel()))
+    said = (found_x >= 0) & (found_x < side) & (found_y >= 0) & (found_y < side)
+    far = np.maximum(np.abs(x - side / 2), np.abs(y - side / 2)) > side
+    assert (said & far).any()  # it happens
+    near = _near(wcs, (side, side), lon, lat)
+    assert not (near & far).any()
+    assert near[said & ~far].all()
 
 
 @dataclass

@@ -20,7 +20,7 @@ from pymopex.geometry import (
     frame_wcs,
     pixel_solid_angle,
 )
-from pymopex.projection import exact_map, pixel_to_sky, sky_system, sky_to_pixel, unit_vectors
+from pymopex.projection import _value, exact_map, pixel_to_sky, sky_system, sky_to_pixel, unit_vectors
 from pymopex.units import MJY_SR_TO_UJY_ARCSEC2, ujy_per_mjysr
 
 ARCSEC = 1 / 3600
@@ -134,6 +134,16 @@ def test_far_from_the_frame_the_inverse_of_the_distortion_stays_finite():
     assert np.allclose(again[:, :2], [x[:2], y[:2]], rtol=0, atol=1e-8)
     other = np.array(sky_to_pixel(wcs, *wcs.wcs_pix2world(x[:2], y[:2], 0)))
     assert np.array_equal(other, found[:, :2])  # whatever is asked for besides
+
+
+def test_places_alone_do_not_depend_on_each_other():
+    wcs = made_frame(pa=20.0)
+    x, y = np.random.default_rng(1).uniform(-10, 266, (2, 300))
+    lon, lat = wcs.wcs_pix2world(x, y, 0)
+    together = np.array(sky_to_pixel(wcs, lon, lat, alone=True))
+    one_by_one = [sky_to_pixel(wcs, lon[k : k + 1], lat[k : k + 1], alone=True) for k in range(x.size)]
+    assert np.array_equal(together, np.squeeze(one_by_one).T)
+    assert np.allclose(wcs.pix2foc(*together, 0), (x, y), rtol=0, atol=1e-8)
 
 
 def test_sip_is_used_without_the_suffix():
@@ -468,3 +478,30 @@ def test_low_degree_is_enough_for_a_distorted_frame():
     placed = FrameMap.make(wcs, SHAPE, frame.wcs(), frame.shape)
     assert placed.to_frame.error < 1e-5
     assert placed.to_frame.coefficients.shape[1] <= 14  # what makes a map cheap
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1.5E-05 / x",
+        "3",
+        "-3.",
+        "1.0D-5",
+        ".5",
+        "3E5",
+        "+12 / y",
+        "(1, 2)",
+        "'12'",
+        "T",
+        "1.5E-05comment / x",
+    ],
+)
+def test_numbers_of_cards_are_those_of_astropy(text):
+    one, two = (fits.Card.fromstring(f"A_0_2   = {text:>20s}".ljust(80)) for _ in range(2))
+    try:
+        expected = two.value
+    except fits.VerifyError:
+        with pytest.raises(fits.VerifyError):
+            _value(one)
+        return
+    assert (type(_value(one)), _value(one)) == (type(expected), expected)

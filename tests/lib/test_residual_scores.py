@@ -9,6 +9,7 @@ from pymopex.residual_search import (
     SearchRules,
     add_frame,
     find_peaks,
+    searched_frame,
     smooth_background,
     stamps,
 )
@@ -45,16 +46,13 @@ def nodes(shift=(0.0, 0.0)):
 def search(table, images, model=None, bad=None, shifts=None):
     scores = Scores.empty((int(SIDE / STEP), int(SIDE / STEP)))
     for number, image in enumerate(images):
-        add_frame(
-            scores,
+        frame = searched_frame(
             image.astype("f4"),
             np.full(image.shape, SIGMA, "f4"),
             np.zeros(image.shape, bool) if bad is None else bad,
-            np.zeros(image.shape) if model is None else model,
-            nodes(shifts[number] if shifts else (0.0, 0.0)),
-            1.0,
-            stamps(table),
+            image if model is None else image - model,
         )
+        add_frame(scores, frame, nodes(shifts[number] if shifts else (0.0, 0.0)), 1.0, stamps(table))
     return scores
 
 
@@ -82,7 +80,8 @@ def test_companion_of_a_star_that_is_taken_off_is_found(table, distance, ratio):
     scores = Scores.empty((int(SIDE / STEP), int(SIDE / STEP)))
     for image, model, shift in zip(images, models, shifts, strict=True):
         sigma, bad = np.full(image.shape, SIGMA, "f4"), np.zeros(image.shape, bool)
-        add_frame(scores, image.astype("f4"), sigma, bad, model, nodes(shift), 1.0, stamps(table))
+        frame = searched_frame(image.astype("f4"), sigma, bad, image - model)
+        add_frame(scores, frame, nodes(shift), 1.0, stamps(table))
     row, column = find_peaks(scores, SearchRules())
     assert len(row) == 1
     assert np.hypot(row[0] - (31 + distance) / STEP, column[0] - 30 / STEP) <= PLACE_TOLERANCE

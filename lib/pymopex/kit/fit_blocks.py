@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pymopex.fit_data import GroupData
-from pymopex.fitting import GroupFit
-from pymopex.group_kernels import box_variance, masked_cores, mean_of_frames
-from pymopex.kit.fit_frames import FitJob, Gathered, gather_groups
+from pymopex.fit_solving import rules_of
+from pymopex.fitting import GroupFit, group_fits
+from pymopex.group_batches import Batch, Curves, How, fit_batch
+from pymopex.kit.fit_frames import FitJob, gather_batch
 from pymopex.kit.prfs import load_table
-from pymopex.robust import fit_without_hits
-
-if TYPE_CHECKING:
-    from pymopex.prf import PRFTable
 
 
 @dataclass(frozen=True)
@@ -47,43 +42,42 @@ def fit_block(job: FitJob) -> list[Fitted]:
     """
     from pymopex.kit.light_curves import curve_rows, save_rows, with_factors
 
-    table, _, central = load_table(job.table)
-    found, curves = [], []
-    for gathered in gather_groups(job):
-        fitted, group = _fit(job, gathered, table, central)
+    gathered = gather_batch(job)
+    found: list[Fitted] = []
+    curves: list[np.ndarray] = []
+    if gathered is not None:
+        found, measured = _fit(job, *gathered)
         if job.curves or job.frame_errors is not None:
-            rows = curve_rows(fitted, group, table, gathered.frames, job.settings)
-            fitted = with_factors(fitted, rows, job.frame_errors)
-            if job.curves:
-                curves.append(rows)
-        found.append(fitted)
+            curves = curve_rows([fitted.members for fitted in found], measured)
+            found = [
+                with_factors(fitted, rows, job.frame_errors)
+                for fitted, rows in zip(found, curves, strict=True)
+            ]
     if job.curves:
         save_rows(job.curves, curves)
     return found
 
 
-def _fit(job: FitJob, gathered: Gathered, table: PRFTable, central: np.ndarray) -> tuple[Fitted, GroupData]:
-    """Fit a group; gives the pixels that were used, too."""
-    from pymopex.fit_kernels import model_values
-
-    members, group = gathered.members, gathered.group
-    masked = masked_cores(group)
-    if job.bright is not None and job.hole > 0:
-        group = _without_cores(group, job.bright[members], job.hole)
-    known = job.flux[members]
-    if np.any(known != 0):
-        own = np.append(np.column_stack([0 * known, 0 * known, known]).ravel(), 0.0)
-        group = group._replace(value=group.value + model_values(group, table, own))
-    fit, group, dropped = fit_without_hits(group, table, job.settings, job.robust)
-    variance = box_variance(group, job.snr_box)
-    middle = mean_of_frames((central[group.prf] * group.mix).sum(axis=-1))
-    return Fitted(members, fit, variance, mean_of_frames(group.scale), middle, dropped, masked), group
-
-
-def _without_cores(group: GroupData, bright: np.ndarray, hole: float) -> GroupData:
-    """Drop the pixels near some of the sources."""
-    frame = np.repeat(np.arange(group.n_frames), np.diff(group.first))
-    keep = np.ones(group.value.size, bool)
-    for n in np.flatnonzero(bright):
-        keep &= ~(np.hypot(group.px - group.rx[frame, n], group.py - group.ry[frame, n]) < hole)
-    return group.where(keep)
+def _fit(job: FitJob, members: list[np.ndarray], batch: Batch) -> tuple[list[Fitted], Curves]:
+    """Fit the groups of a batch, and measure their sources in single frames if that is wanted."""
+    table, _, central = load_table(job.table)
+    if batch.prf.min() < 0 or batch.prf.max() >= len(central):
+        raise ValueError(f"a PRF of a map of {len(central)} is none of them")
+    flat = np.concatenate(members)
+    bright = np.zeros(flat.size, bool) if job.bright is None else job.bright[flat]
+    how = How(
+        float(job.robust), float(job.hole), int(job.snr_box), bool(job.curves) or job.frame_errors is not None
+    )
+    known = np.ascontiguousarray(job.flux[flat], dtype=float)
+    rows, whole, extras, dropped, curves = fit_batch(
+        batch, table, central, known, bright, rules_of(job.settings), how
+    )
+    edges = np.cumsum([len(part) for part in members])[:-1]
+    parts = zip(*(np.split(column, edges) for column in extras), strict=True)
+    found = [
+        Fitted(some, fit, variance, scale, middle, lost, hole)
+        for some, fit, (variance, scale, middle, hole), lost in zip(
+            members, group_fits(rows, whole), parts, dropped.tolist(), strict=True
+        )
+    ]
+    return found, curves

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pymopex.columns import LIGHTCURVE
-from pymopex.fitting import FitSettings, FitStatus, light_curve
 from pymopex.frame_errors import frame_factors
 from pymopex.kit.files import whole
 
 if TYPE_CHECKING:
-    from pymopex.fit_data import GroupData
+    from pymopex.group_batches import Curves
     from pymopex.kit.fit_blocks import Fitted
-    from pymopex.prf import PRFTable
 
 _KINDS = {"int": np.int32, "double": np.float32}
 
@@ -27,50 +25,31 @@ PART = np.dtype([*_KEY.descr, *ROW.descr])
 """Row of a job: the source is named by the first member of its group, and its number there."""
 
 
-def curve_rows(
-    fitted: Fitted, group: GroupData, table: PRFTable, frames: np.ndarray, settings: FitSettings
-) -> np.ndarray:
-    """Measure the sources of a group in each frame that holds them.
+def curve_rows(members: list[np.ndarray], curves: Curves) -> list[np.ndarray]:
+    """Give the measurements of the sources of some groups in each frame that holds them.
 
     Parameters
     ----------
-    fitted : Fitted
-        The fit of all frames.
-    group : GroupData
-        Its pixels, freed of all sources that are not in the group.
-    table : PRFTable
-        The PRFs.
-    frames : ndarray of int, shape (F,)
-        Numbers of the frames, from 0.
-    settings : FitSettings
-        Whether a background is fitted, in each frame its own.
+    members : list of ndarray
+        Sources of each group.
+    curves : Curves
+        What the fit measured; frames from 0.
 
     Returns
     -------
-    ndarray of PART
-        A row for each source and frame with pixels of it; number of the source and date are filled in later.
+    list of ndarray of PART
+        For each group a row for each source and frame with pixels of it; number of the source and date are filled in
+        later.
     """
-    chosen = [
-        (number, s)
-        for number, s in enumerate(fitted.fit.sources)
-        if np.isfinite(s.flux) and s.status is not FitStatus.TOO_FEW_PIXELS
-    ]
-    if not chosen:
-        return np.zeros(0, PART)
-    u, v, flux = (np.array([getattr(s, name) for _, s in chosen]) for name in ("u", "v", "flux"))
-    some = group.take([s.parent for _, s in chosen])
-    curve = light_curve(some, table, u, v, flux=flux, background=settings.background)
-    frame, source = np.nonzero(np.isfinite(curve.flux))
-    rows = np.zeros(len(frame), PART)
-    rows["first"] = fitted.members[0]
-    rows["number"] = np.array([number for number, _ in chosen])[source]
-    rows["frame"] = frames[frame] + 1
-    rows["flux"], rows["delta_flux"] = curve.flux[frame, source], np.sqrt(curve.variance[frame, source])
-    rows["chi2"], rows["n_pixels"] = curve.chi2[frame], curve.n_pixels[frame]
-    for axis, name in enumerate(("dx", "dy")):
-        rows[name] = curve.shift[frame, source, axis]
-        rows[f"delta_{name}"] = np.sqrt(curve.shift_variance[frame, source, axis])
-    return rows
+    rows = np.zeros(len(curves.frame), PART)
+    rows["first"] = np.array([part[0] for part in members])[curves.group]
+    rows["number"], rows["frame"], rows["n_pixels"] = curves.number, curves.frame + 1, curves.n_pixels
+    errors = np.sqrt(curves.values[:, [1, 5, 6]])
+    for name, values in zip(("flux", "chi2", "dx", "dy"), curves.values[:, [0, 2, 3, 4]].T, strict=True):
+        rows[name] = values
+    for name, values in zip(("delta_flux", "delta_dx", "delta_dy"), errors.T, strict=True):
+        rows[name] = values
+    return np.split(rows, np.searchsorted(curves.group, np.arange(1, len(members))))
 
 
 def with_factors(fitted: Fitted, rows: np.ndarray, expected: float | None) -> Fitted:

@@ -181,22 +181,41 @@ def save_table(run: Run, product: str = "prf_table") -> str:
 
 
 def _normalised(run: Run, files: list[str]) -> Iterator[PRF]:
-    import numpy as np
-
+    """Give the PRFs, thinned out to what a look-up table holds of them."""
     from pymopex.prf import PRF
 
     p = run.params
     for path in files:
-        samples, header = read_image(path, dtype=np.float64)
-        problems = problems_of_sampling(run, path, header)
+        problems = problems_of_sampling(run, path, read_header(path))
         if problems:
             raise InputErrors(problems)
+        factors, radius = (p.PRF_ResampleX_Factor, p.PRF_ResampleY_Factor), p.Normalization_Radius
+        samples, every = _needed(path, *factors)
         try:
-            yield PRF(samples, p.PRF_ResampleX_Factor, p.PRF_ResampleY_Factor).normalised(
-                p.Normalization_Radius
+            yield PRF(samples, *(factor // every for factor in factors)).normalised(
+                None if radius is None else radius / every
             )
         except ValueError as problem:
             raise InputError(f"{path}: {problem} (make_prf makes the form that the fit needs)") from None
+
+
+def _needed(path: str, factor_x: int, factor_y: int) -> tuple[np.ndarray, int]:
+    """Read what the table and the norm of a PRF need of its samples, and give this every how manyth sample is."""
+    import numpy as np
+
+    from pymopex.kit import plain_fits
+    from pymopex.prf import stride
+
+    every, plain = stride(factor_x), plain_fits.place_of(path)
+    if plain is None or every != stride(factor_y) or len(plain.shape) != 2 or 0 in np.mod(plain.shape, 2):
+        return read_image(path, dtype=np.float64)[0], 1
+    ny, nx = plain.shape
+    lines = np.empty((len(range(ny // 2 % every, ny, every)), nx), plain.dtype)
+    with open(path, "rb") as file:
+        for line, row in zip(lines, range(ny // 2 % every, ny, every), strict=True):
+            file.seek(plain.offset + row * line.nbytes)
+            file.readinto(memoryview(line).cast("B"))
+    return np.ascontiguousarray(lines[:, nx // 2 % every :: every], dtype=np.float64), every
 
 
 def _central(table: Any, index: int) -> float:
@@ -217,7 +236,7 @@ def load_table(path: str) -> tuple[PRFTable, PRFMap | PRFGrid, np.ndarray]:
         coefficients, sampling = np.ascontiguousarray(saved["coefficients"]), saved["sampling"]
         regions, central = saved["regions"], saved["central"]
         places = saved["places"] if "places" in saved.files else np.zeros((2, 0))
-    table = PRFTable(coefficients, int(sampling[0]), int(sampling[1]))
+    table = PRFTable.of(coefficients, int(sampling[0]), int(sampling[1]))
     if places.size:
         return table, PRFGrid(*places), central
     blank = PRF(np.zeros((3, 3)), 1, 1)

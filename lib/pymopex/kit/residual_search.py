@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,13 +12,35 @@ from scipy.spatial import cKDTree
 from pymopex.fit_data import offset_sky
 from pymopex.grouping import group_by_distance, group_by_label
 from pymopex.kit.bright_stars import plane
-from pymopex.kit.files import remembered
-from pymopex.kit.fit_frames import LARGE, FitJob, frame_to_fit, model_of_frame, near_frame
+from pymopex.kit.files import remembered, stamps_of
+from pymopex.kit.fit_frames import LARGE, FitJob
 from pymopex.kit.images import frame_geometry
 from pymopex.kit.prfs import load_table
-from pymopex.residual_search import Nodes, Scores, SearchRules, Stamps, add_frame, find_peaks, stamps
+from pymopex.kit.sights import (
+    Kept,
+    State,
+    frame_disc,
+    frame_to_fit,
+    free_frame,
+    model_at,
+    places_in,
+    scale_at,
+    state_of,
+)
+from pymopex.residual_search import (
+    Nodes,
+    Scores,
+    SearchedFrame,
+    SearchRules,
+    Stamps,
+    add_frame,
+    find_peaks,
+    searched_frame,
+    stamps,
+)
 
 if TYPE_CHECKING:
+    from pymopex.kit.images import FrameFiles
     from pymopex.kit.task import Run
 
 _STEP = 0.5  # pixel of the frames, between points of the grid
@@ -26,6 +49,9 @@ _MARGIN = 2  # points round a block that are searched besides, so that a peak at
 _OVERLAP = 24  # points that neighbouring blocks share
 _BORDER_OF_SKY = 20.0  # pixel, round the outermost sources
 _EVERY = 50  # points between those that are placed with the full WCS
+_ROUND = (
+    1.5 * _EVERY * _STEP + 40
+)  # pixel round a frame: points there may be needed, however the frame is distorted
 _BORDER = 16  # pixel, of a large image round the grid
 _LIGHT = 12.0  # pixel, from a source that was added to where the residuals may have changed
 _APART = 3.0  # pixel: of peaks that are nearer to each other only the highest is taken at a time
@@ -111,26 +137,50 @@ def _stamps(table: str) -> Stamps:
 def _search(block: _Block) -> np.ndarray:
     """Search one block; gives right ascension, declination and significance of the peaks inside its margin."""
     job = block.fit
-    scores, wanted = Scores.empty(block.shape), _wanted(block)
+    scores, wanted, state = Scores.empty(block.shape), _wanted(block), state_of(job)
     for number, files in enumerate(job.frames if wanted.any() else ()):
         nodes = _nodes(block.ra, block.dec, block.step, block.shape, files.image, job.refined, job.table)
         if nodes is None:
             continue
         nodes = nodes._replace(prf=np.where(wanted, nodes.prf, -1))
-        if not _on_frame(nodes, frame_geometry(files.image, job.refined)[1])[wanted].any():
+        shape = frame_geometry(files.image, job.refined)[1]
+        if not _on_frame(nodes, shape)[wanted].any():
             continue
-        image = frame_to_fit(job, number, files)
-        cut, nodes = _cut(image.data.shape, nodes)
-        model, per_ujy = model_of_frame(job, files, cut)
-        arrays = image.data[cut], image.sigma[cut], image.bad[cut]
-        add_frame(scores, *arrays, model, nodes, per_ujy, _stamps(job.table), max(job.n_edge, 0))
+        cut, nodes = _cut(shape, nodes)
+        frame, per_ujy = _searched(job, state, number, files, cut)
+        add_frame(scores, frame, nodes, per_ujy, _stamps(job.table), max(job.n_edge, 0))
     row, column = find_peaks(scores, block.rules)
     inside = (np.minimum(row, column) >= _MARGIN) & (row < block.shape[0] - _MARGIN)
     inside &= column < block.shape[1] - _MARGIN
     row, column = row[inside], column[inside]
     u, v = _offsets(block.shape, block.step, column, row)
     ra, dec = offset_sky(block.ra, block.dec, u, v)
-    return np.column_stack([ra, dec, scores.significance[row, column]])
+    return np.column_stack([ra, dec, scores.top[row, column] / np.sqrt(scores.norm[row, column])])
+
+
+_kept: Kept[tuple[SearchedFrame, float]] = Kept(100e6)  # bytes
+
+
+def _searched(
+    job: FitJob, state: State, number: int, files: FrameFiles, cut: tuple[slice, slice]
+) -> tuple[SearchedFrame, float]:
+    """Give (a part of) a frame in the form that is searched, and the MJy/sr per microjansky in its middle."""
+    now = state, stamps_of(files), job.bits, job.saturation, str(cut)
+    held = _kept.get(files.image, now)
+    if held is None:
+        image = frame_to_fit(job, number, files)
+        wcs, shape = frame_geometry(files.image, job.refined)
+        data = image.data[cut]
+        if max(shape) > LARGE:
+            corner = cut[1].start, cut[0].start
+            free = data - model_at(job, places_in(job, state, files), data.shape, corner)
+        else:
+            free = free_frame(job, state, number, files).data
+        frame = searched_frame(data, image.sigma[cut], image.bad[cut], free)
+        middle = (np.array([(part.start + part.stop - 1) / 2]) for part in cut[::-1])
+        per_ujy = float(scale_at(wcs, *middle)[0])
+        held = _kept.put(files.image, now, (frame, per_ujy), sum(a.nbytes for a in frame))
+    return held
 
 
 def _cut(shape: tuple[int, int], nodes: Nodes) -> tuple[tuple[slice, slice], Nodes]:
@@ -175,26 +225,49 @@ def _wanted(block: _Block) -> np.ndarray:
     return (distance <= reach).reshape(row.shape)
 
 
+@lru_cache(maxsize=4)
+def _places(ra: float, dec: float, step: float, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Give the sky of the points of a block that are placed with the full WCS [deg]."""
+    row, column = _grid(shape)
+    return offset_sky(ra, dec, *_offsets(shape, step, column, row))
+
+
 @remembered(maxsize=4096)
 def _nodes(
     ra: float, dec: float, step: float, shape: tuple[int, int], path: str, refined: bool, table: str
 ) -> Nodes | None:
-    """Place the grid in a frame; None if the frame is elsewhere."""
-    from pymopex.projection import rotate_sky, sky_system, sky_to_pixel
+    """Place the grid in a frame, but for cells that are far from it; None if all are."""
+    from pymopex.projection import rotate_sky, sky_system, sky_to_pixel, unit_vectors
 
-    wcs, size = frame_geometry(path, refined)
-    reach = np.hypot(*shape) / 2 * _STEP
-    if not near_frame(wcs, size, np.array([ra]), np.array([dec]), reach).size:
+    centre, cosine = frame_disc(path, refined, float(np.hypot(*shape) / 2 * _STEP))
+    if not centre @ unit_vectors(np.array(ra), np.array(dec)) >= cosine:
         return None
-    row, column = _grid(shape)
-    place = offset_sky(ra, dec, *_offsets(shape, step, column, row))
-    at = rotate_sky(place[0].ravel(), place[1].ravel(), "J2000", sky_system(wcs))
-    x, y = (p.reshape(row.shape) for p in sky_to_pixel(wcs, *at))
-    index, mix = load_table(table)[1].mix_at(x.ravel(), y.ravel())
+    wcs, size = frame_geometry(path, refined)
+    lon, lat = rotate_sky(*_places(ra, dec, step, shape), "J2000", sky_system(wcs))
+    near = _near(wcs, size, lon, lat)
+    if not near.any():
+        return None
+    x, y = np.full((2, *near.shape), -np.inf)
+    x[near], y[near] = sky_to_pixel(wcs, lon[near], lat[near])
+    index, mix = load_table(table)[1].mix_at(x[near], y[near])
     if mix is not None:
         index = np.take_along_axis(index, mix.argmax(axis=1)[:, None], axis=1)[:, 0]
-    nodes = Nodes(x, y, np.asarray(index, dtype=np.int64).reshape(x.shape), _EVERY)
+    prf = np.full(near.shape, -1, np.int64)
+    prf[near] = index
+    prf[:-1, :-1][~(near[:-1, :-1] & near[1:, :-1] & near[:-1, 1:] & near[1:, 1:])] = -1
+    nodes = Nodes(x, y, prf, _EVERY)
     return nodes if _on_frame(nodes, size).any() else None
+
+
+def _near(wcs: Any, size: tuple[int, int], lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
+    """Tell which points lie in a frame, or within some cells of it, by the WCS without its distortion."""
+    world = (lon, lat) if wcs.wcs.lng == 0 else (lat, lon)
+    x, y = wcs.wcs_world2pix(*(p.ravel() for p in world), 0)
+    with np.errstate(invalid="ignore"):
+        near = (np.abs(2 * x - size[1]) < size[1] + 2 * _ROUND) & (
+            np.abs(2 * y - size[0]) < size[0] + 2 * _ROUND
+        )
+    return np.asarray(near.reshape(lon.shape))
 
 
 def _on_frame(nodes: Nodes, size: tuple[int, int]) -> np.ndarray:
