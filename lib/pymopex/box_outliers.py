@@ -13,7 +13,7 @@ import numpy as np
 from pymopex.geometry import Box
 from pymopex.order_statistics import select_rank
 from pymopex.outliers import MAD, deepest_pixel, pixel_statistics, smallest
-from pymopex.sort_networks import BLOCK, LONGEST, Tables, apply, merging, sorting, tables
+from pymopex.sort_networks import BLOCK, LONGEST, Tables, merging, run, sorting, tables
 from pymopex.stack import Stack, column_counts, fill_columns
 
 
@@ -135,7 +135,7 @@ def _boxes(
         stack.first,
         stack.value,
         stack.sigma,
-    )  # a stack handed on for each pixel takes half of all time
+    )  # a stack handed on for each pixel costs as much as the box
     most = sorts[0].size - 2
     counts = np.empty(BLOCK + size[1] - 1, np.int64)
     columns = np.empty((most, counts.size), np.float32)
@@ -187,10 +187,8 @@ def _sort_block(
     """Sort the values of the boxes of a block; gives the row of each rank."""
     wide = width + size[1] - 1
     fill_columns(stack, at[0], at[1], size[0], longest, columns[:, :wide])
-    apply(sorts[1][sorts[0][longest] : sorts[0][longest + 1]], columns, wide)
-    order = sorts[3][sorts[2][longest] : sorts[2][longest + 1]]
+    order = run(sorts, longest, columns, wide)
     for part in range(size[1]):
         for k in range(longest):
             rows[part * longest + k, :width] = columns[order[k], part : part + width]
-    apply(merges[1][merges[0][longest] : merges[0][longest + 1]], rows, width)
-    return merges[3][merges[2][longest] : merges[2][longest + 1]]
+    return run(merges, longest, rows, width)

@@ -77,16 +77,14 @@ def fit_group(
     at = np.zeros((n, 2)) if start is None else np.ascontiguousarray(start, dtype=float)
     if at.shape != (n, 2):
         raise ValueError(f"start must have shape {(n, 2)}, not {at.shape}")
-    check_prf(group, table)
+    check_prf(group.prf, table)
     return group_fit(n, solve_group(group, table, at, rules), table, rules)
 
 
-def check_prf(group: GroupData, table: PRFTable) -> None:
-    """Refuse PRFs that are not in the table."""
-    if not (group.prf.min() >= 0 and group.prf.max() < len(table.coefficients)):
-        raise ValueError(
-            f"the group names PRFs {group.prf.min()} to {group.prf.max()} of {len(table.coefficients)}"
-        )
+def check_prf(prf: np.ndarray, table: PRFTable) -> None:
+    """Refuse numbers of PRFs that are not in the table: compiled code does not look."""
+    if not (prf.min() >= 0 and prf.max() < len(table.coefficients)):
+        raise ValueError(f"the group names PRFs {prf.min()} to {prf.max()} of {len(table.coefficients)}")
 
 
 def group_fit(n: int, solution: Solution, table: PRFTable, rules: Rules) -> GroupFit:
@@ -156,7 +154,7 @@ def cramer_rao(
     ----------
     MOPEX User's Guide, section 8.9.
     """
-    check_prf(group, table)
+    check_prf(group.prf, table)
     p = np.append(np.column_stack([u, v, flux]).ravel(), 0.0).astype(float)
     matrix, vector = np.empty((p.size, p.size)), np.empty(p.size)
     kernels.accumulate(group, table, p, 0, group.n_frames, matrix, vector)
@@ -230,7 +228,7 @@ def light_curve(
     of faint sources average to that of the pointing of the frame; for shifts that are not small beside the width of
     the PRF it falls short.
     """
-    check_prf(group, table)
+    check_prf(group.prf, table)
     n = group.n_sources
     start = np.zeros(n) if flux is None else np.asarray(flux, dtype=float)
     p = np.append(np.column_stack([u, v, start]).ravel(), 0.0).astype(float)

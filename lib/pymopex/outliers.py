@@ -11,7 +11,7 @@ import numba
 import numpy as np
 
 from pymopex.order_statistics import median_of
-from pymopex.sort_networks import BLOCK, LONGEST, Tables, apply, sorting, tables
+from pymopex.sort_networks import BLOCK, LONGEST, Tables, run, sorting, tables
 from pymopex.stack import Stack, column_counts, fill_columns
 
 MAD = 0.6745  # median absolute deviation of a normal distribution over its sigma
@@ -316,12 +316,11 @@ def _temporal(stack: Stack, robust: bool, min_pix_num: int, sorts: Tables) -> tu
             width = min(BLOCK, stack.nx - x)
             longest = column_counts(stack, y, x, 1, counts[:width])
             if 0 < longest <= most:
-                order = _sort_pixels(stack, y, x, longest, sorts, columns[:, :width], width)
-                _medians(columns, order, counts[:width], middle)
+                fill_columns(stack, y, x, 1, longest, columns[:, :width])
+                _medians(columns, run(sorts, longest, columns, width), counts[:width], middle)
                 centre[y, x : x + width] = middle[:width]
                 _distances(columns, longest, middle, counts[:width])
-                _compare(columns, longest, width, sorts)
-                _medians(columns, order, counts[:width], middle)
+                _medians(columns, run(sorts, longest, columns, width), counts[:width], middle)
                 _settle(stack, y, x, min_pix_num, counts[:width], middle, scatter[y])
             else:
                 for k in range(width):
@@ -331,21 +330,6 @@ def _temporal(stack: Stack, robust: bool, min_pix_num: int, sorts: Tables) -> tu
                             stack, p, robust, min_pix_num, values, work
                         )
     return centre, scatter
-
-
-@numba.njit(cache=True, nogil=True)
-def _sort_pixels(
-    stack: Stack, y: int, x: int, longest: int, sorts: Tables, columns: np.ndarray, width: int
-) -> np.ndarray:
-    """Sort the values of each pixel of a block; gives the row of each rank."""
-    fill_columns(stack, y, x, 1, longest, columns)
-    _compare(columns, longest, width, sorts)
-    return sorts[3][sorts[2][longest] : sorts[2][longest + 1]]
-
-
-@numba.njit(cache=True, nogil=True)
-def _compare(columns: np.ndarray, longest: int, width: int, sorts: Tables) -> None:
-    apply(sorts[1][sorts[0][longest] : sorts[0][longest + 1]], columns, width)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -398,8 +382,8 @@ def _reference(stack: Stack, sorts: Tables) -> np.ndarray:
             if longest < 2:
                 continue
             if longest <= most:
-                order = _sort_pixels(stack, y, x, longest, sorts, columns[:, :width], width)
-                _medians(columns, order, counts[:width], middle)
+                fill_columns(stack, y, x, 1, longest, columns[:, :width])
+                _medians(columns, run(sorts, longest, columns, width), counts[:width], middle)
             for k in range(width):
                 start, n = stack.first[y * stack.nx + x + k], counts[k]
                 if longest > most:

@@ -47,7 +47,7 @@ def fit_without_hits(
     Groups in fewer than 3 frames, and those that would lose a fifth of their pixels, are fitted whole.
     """
     rules = rules_of(settings)
-    check_prf(group, table)
+    check_prf(group.prf, table)
     best, used = solve_without_hits(group, table, rules, float(sigma))
     fit = group_fit(group.n_sources, best, table, rules)
     return fit, used, group.value.size - used.value.size

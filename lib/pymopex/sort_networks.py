@@ -88,6 +88,13 @@ def merging(n: int, parts: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @numba.njit(cache=True, nogil=True)
+def run(networks: Tables, n: int, rows: np.ndarray, width: int) -> np.ndarray:
+    """Apply network n of some tables to the first columns of rows of an array; gives the row of each rank."""
+    apply(networks[1][networks[0][n] : networks[0][n + 1]], rows, width)
+    return networks[3][networks[2][n] : networks[2][n + 1]]
+
+
+@numba.njit(cache=True, nogil=True)
 def apply(pairs: np.ndarray, rows: np.ndarray, width: int) -> None:
     """Compare the first columns of rows of an array, which are changed."""
     for k in range(pairs.shape[0]):

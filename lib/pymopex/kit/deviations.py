@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pymopex.kit.images import read_cards, read_section, write_image
+from pymopex.kit.images import read_cards, read_pixels, write_image
 from pymopex.kit.interpolate import layer_header
 from pymopex.kit.layers import layers, on_tile, read_mosaic_part, stack, tile_boxes
 from pymopex.kit.task import Run
@@ -75,8 +75,7 @@ def _deviate(job: Any) -> str:
     from pymopex.outliers import deviations
 
     layer, tiles, path, (bottom, top), stamp = job
-    whole = slice(0, layer.box.ny), slice(0, layer.box.nx)
-    data = read_section(layer.data, *whole)
+    data = read_pixels(layer.data)
     centre, scale = (read_mosaic_part(tiles, layer.box, plane) for plane in (0, 1))
     result = deviations(data, centre, scale)
     if bottom > 0 or top > 0:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pymopex.fit_solving import rules_of
-from pymopex.fitting import GroupFit, group_fits
+from pymopex.fitting import GroupFit, check_prf, group_fits
 from pymopex.group_batches import Batch, Curves, How, fit_batch
 from pymopex.kit.fit_frames import FitJob, gather_batch
 from pymopex.kit.prfs import load_table
@@ -61,8 +61,7 @@ def fit_block(job: FitJob) -> list[Fitted]:
 def _fit(job: FitJob, members: list[np.ndarray], batch: Batch) -> tuple[list[Fitted], Curves]:
     """Fit the groups of a batch, and measure their sources in single frames if that is wanted."""
     table, _, central = load_table(job.table)
-    if batch.prf.min() < 0 or batch.prf.max() >= len(central):
-        raise ValueError(f"a PRF of a map of {len(central)} is none of them")
+    check_prf(batch.prf, table)
     flat = np.concatenate(members)
     bright = np.zeros(flat.size, bool) if job.bright is None else job.bright[flat]
     how = How(

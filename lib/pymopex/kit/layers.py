@@ -171,8 +171,6 @@ def read_mosaic_part(tiles: list[tuple[Box, str]], box: Box, plane: int | None =
     import numpy as np
 
     parts = [(tile, path, common) for tile, path in tiles if (common := tile.intersect(box)) is not None]
-    if len(parts) == 1 and parts[0][2] == box:
-        return np.asarray(read_section(parts[0][1], *box.within(parts[0][0]), plane), dtype=np.float32)
     out = np.empty(box.shape, dtype=np.float32)
     if sum(common.nx * common.ny for *_, common in parts) < out.size:  # tiles do not overlap
         out[:] = np.nan
