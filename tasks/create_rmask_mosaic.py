@@ -6,7 +6,7 @@ import os
 
 from pymopex.kit.coadding import average
 from pymopex.kit.errors import InputError
-from pymopex.kit.images import FrameFiles, read_header, write_image
+from pymopex.kit.images import FrameFiles, write_image
 from pymopex.kit.interpolate import InterpolationJob, interpolate_frame, layer_header, method_of
 from pymopex.kit.layers import Layer, best_layers
 from pymopex.kit.task import Run
@@ -47,7 +47,7 @@ def _job(run: Run, layer: Layer, grid) -> InterpolationJob:
         run.bits,
         grid,
         run.params.USE_REFINED_POINTING,
-        method_of(read_header(layer.data)),
+        method_of(layer.data),
         run.path("rmask_interp", base=files.base),
         run.path("rmask_interp_covg", base=files.base),
         "",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pymopex.kit.checking import problems_of, problems_of_settings, refused
 from pymopex.kit.errors import InputError
-from pymopex.kit.images import frame_geometry, read_header
+from pymopex.kit.images import frame_geometry, keyword_of, read_cards, read_header
 from pymopex.kit.layers import write_table_whole
 from pymopex.kit.task import Run
 
@@ -115,7 +115,7 @@ def run(run: Run) -> None:
     from pymopex.kit.files import whole
 
     frames, p = run.frames(), run.params
-    headers = run.map(read_header, [files.image for files in frames], "headers")
+    axes = run.map(_axes, [files.image for files in frames], "headers")
     wcss, shapes = zip(
         *(frame_geometry(files.image, p.USE_REFINED_POINTING) for files in frames), strict=True
     )
@@ -142,21 +142,29 @@ def run(run: Run) -> None:
     with whole(path) as temporary:
         write_fif(temporary, frame, "Output from Fiducial_Image_Frame", sealed=True)
     run.keep(path)
-    write_table_whole(run, run.path("header_list"), columns.HEADER_LIST, _header_rows(frames, headers, wcss))
+    write_table_whole(
+        run, run.path("header_list"), columns.HEADER_LIST, _header_rows(frames, axes, shapes, wcss)
+    )
     size = f"{frame.cdelt2 * 3600:.4f} arcsec"
     run.note(f"{len(frames)} frames; fiducial frame of {frame.naxis1} x {frame.naxis2} pixels of {size}")
 
 
-def _header_rows(frames, headers, wcss) -> dict[str, list]:
+def _axes(path: str) -> tuple[str, str]:
+    """Read the types of the axes of a frame."""
+    cards = read_cards(path)
+    return keyword_of(cards, "CTYPE1"), keyword_of(cards, "CTYPE2")
+
+
+def _header_rows(frames, axes, shapes, wcss) -> dict[str, list]:
     rows: dict[str, list] = {name: [] for name in ("file", "naxis1", "naxis2", "ctype1", "ctype2")}
     numbers = ("crval1", "crval2", "crpix1", "crpix2", "cd1_1", "cd1_2", "cd2_1", "cd2_2")
     rows.update({name: [] for name in numbers})
-    for files, header, wcs in zip(frames, headers, wcss, strict=True):
+    for files, (ctype1, ctype2), (ny, nx), wcs in zip(frames, axes, shapes, wcss, strict=True):
         rows["file"].append(files.image)
-        rows["naxis1"].append(header["NAXIS1"])
-        rows["naxis2"].append(header["NAXIS2"])
-        rows["ctype1"].append(header["CTYPE1"])
-        rows["ctype2"].append(header["CTYPE2"])
+        rows["naxis1"].append(nx)
+        rows["naxis2"].append(ny)
+        rows["ctype1"].append(ctype1)
+        rows["ctype2"].append(ctype2)
         values = [*wcs.wcs.crval, *wcs.wcs.crpix, *wcs.pixel_scale_matrix.ravel()]
         for name, value in zip(numbers, values, strict=True):
             rows[name].append(float(value))

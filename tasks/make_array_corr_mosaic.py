@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 
 from pymopex.kit.coadding import average
-from pymopex.kit.images import read_header, write_image
+from pymopex.kit.images import write_image
 from pymopex.kit.interpolate import InterpolationJob, interpolate_frame, layer_header, method_of
 from pymopex.kit.layers import Layer, best_layers
 from pymopex.kit.task import Run
@@ -31,7 +31,7 @@ def run(run: Run) -> None:
 
 
 def _job(run: Run, layer: Layer, grid) -> InterpolationJob:
-    how = method_of(read_header(layer.data))
+    how = method_of(layer.data)
     base = layer.files.base
     image = run.existing("arraycorr", base=base)
     rmask = run.path("rmask", base=base) if run.settings.triggered("mosaic_reinterp") else layer.files.rmask

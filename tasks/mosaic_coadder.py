@@ -89,12 +89,11 @@ def _write_tables(run: Run, jobs: list[CoaddJob], wanted: list[str]) -> None:
 
 
 def _noise_cards(run: Run, layer: Layer, grid: Any) -> tuple[tuple[str, float, str], ...]:
-    from pymopex.kit.images import read_header
     from pymopex.variance import noise_correlation
 
     placed = frame_map(layer.files, grid, run.params.USE_REFINED_POINTING)
     assert placed is not None  # it has been interpolated
-    noise = noise_correlation(placed, method_of(read_header(layer.data)))
+    noise = noise_correlation(placed, method_of(layer.data))
     large = ("NOISECOR", round(noise.large, 4), "noise of large aperture / root sum of variances")
     radii = [(f"NCOR_R{r:02d}", round(noise.aperture(r), 4), f"the same, radius {r} pixel") for r in _RADII]
     return (large, *radii)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pymopex.kit.images import read_header
 from pymopex.kit.interpolate import InterpolationJob, interpolate_frame, method_of, wanted_method
 from pymopex.kit.layers import layers, write_layer_table
 from pymopex.kit.task import Run
@@ -34,7 +33,7 @@ def run(run: Run) -> None:
 
 
 def _job(run: Run, layer, grid) -> InterpolationJob:
-    how = wanted_method(run) if run.settings.two_passes else method_of(read_header(layer.data))
+    how = wanted_method(run) if run.settings.two_passes else method_of(layer.data)
     files = replace(layer.files, rmask=run.existing("rmask", base=layer.files.base))
     with_variance = run.params.create_var_mosaic and files.sigma
     return InterpolationJob(

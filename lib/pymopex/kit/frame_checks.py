@@ -125,11 +125,11 @@ def _far_away(frames: tuple[FrameFiles, ...], places: tuple[Place | None, ...]) 
 def _frame_problems(argument: tuple[FrameFiles, bool, FatalBits]) -> tuple[list[str], Place | None]:
     """Name what is wrong with one frame, and give its place on the sky if it has one."""
     from pymopex.kit.frame_wcs import wcs_problems
-    from pymopex.kit.images import read_header
+    from pymopex.kit.images import kept_header
 
     files, refined, bits = argument
     try:
-        header = read_header(files.image)
+        header = kept_header(files.image)
     except InputError as problem:
         return [str(problem)], None
     if _is_table(header):

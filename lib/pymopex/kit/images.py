@@ -188,13 +188,23 @@ def read_keyword(path: str, key: str) -> Any:
     InputError
         As for `read_header`.
     """
+    return keyword_of(read_cards(path), key)
+
+
+def keyword_of(header: fits.Header | Cards, key: str) -> Any:
+    """Give the value of a keyword of a header that need not be read; None if it is not there."""
     from astropy.io import fits
 
-    cards = read_cards(path)
-    if not isinstance(cards, tuple):
-        return cards.get(key)
+    if not isinstance(header, tuple):
+        return header.get(key)
     name = f"{key:8s}="
-    return next((fits.Card.fromstring(card).value for card in cards if card.startswith(name)), None)
+    return next((fits.Card.fromstring(card).value for card in header if card.startswith(name)), None)
+
+
+@remembered(maxsize=1)
+def kept_header(path: str) -> fits.Header:
+    """Read a header to look at, not to change: that of the last image is kept."""
+    return read_header(path)
 
 
 def plain_shape(path: str) -> tuple[int, int] | None:
@@ -217,7 +227,7 @@ def frame_geometry(path: str, refined: bool) -> tuple[WCS, tuple[int, int]]:
     """Read the WCS and the array shape of a frame, once per process."""
     from pymopex.projection import frame_wcs
 
-    header = read_header(path)
+    header = kept_header(path)
     return frame_wcs(header, refined=refined), (header["NAXIS2"], header["NAXIS1"])
 
 

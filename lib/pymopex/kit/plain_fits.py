@@ -10,7 +10,7 @@ import mmap
 import os
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ _STRUCTURE = re.compile(r"(SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|
 _VALID = re.compile(r"(?:(?=.{8}= )[A-Z0-9_-]+ *= [ -~]{70}|(?:COMMENT |HISTORY | {8})[ -~]{72})$")
 _NARROW = 4  # a part of fewer columns than the width over this is not read row by row
 _SHOWN = 72  # characters of a HISTORY card
+_PORTION = 1 << 18  # bytes of pixels read or written at once: what the second cache of a core holds easily
 
 
 Cards = tuple[str, ...]
@@ -129,30 +130,37 @@ def cards_of(plain: Plain) -> Cards | None:
 
 def pixels(path: str, plain: Plain) -> np.ndarray:
     """Read all pixels, in native byte order."""
-    out = np.empty(plain.shape, plain.dtype)
-    _read_into(path, out, plain.offset)
-    return _native(out)
+    ny, nx = int(np.prod(plain.shape[:-1])), plain.shape[-1]
+    return _rows(path, plain.offset, plain.dtype, (ny, nx), slice(0, nx)).reshape(plain.shape)
 
 
-def _native(pixels: np.ndarray) -> np.ndarray:
-    """Turn the bytes of pixels round in their place, without a second image."""
-    if pixels.dtype.isnative:
-        return pixels
-    return pixels.byteswap(inplace=True).view(pixels.dtype.newbyteorder("="))
+def _rows(path: str, offset: int, dtype: np.dtype, shape: tuple[int, int], columns: slice) -> np.ndarray:
+    """Read some columns of rows that lie one behind the other from a place of a file on, in native byte order.
 
-
-def _read_into(path: str, out: np.ndarray, offset: int) -> None:
-    """Fill an array from a place of a file: three calls of the system, where numpy's reader makes a dozen."""
-    left = out.reshape(-1).view(np.uint8).data
+    Few rows are read at once, so that they are still in the fast cache when their bytes are turned round.
+    """
+    ny, nx = shape
+    out = np.empty((ny, columns.stop - columns.start), dtype.newbyteorder("="))
+    step = max(1, min(ny, _PORTION // (nx * dtype.itemsize)))
+    portion = np.empty((step, nx), dtype)
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        while left:
-            got = os.preadv(file, [left], offset)
-            if not got:
-                raise OSError("the file ends before its pixels do")
-            left, offset = left[got:], offset + got
+        for row in range(0, ny, step):
+            part = portion[: min(step, ny - row)]
+            _read_into(file, part, offset + row * nx * dtype.itemsize)
+            out[row : row + len(part)] = part[:, columns]
     finally:
         os.close(file)
+    return out
+
+
+def _read_into(file: int, out: np.ndarray, offset: int) -> None:
+    left = out.reshape(-1).view(np.uint8).data
+    while left:
+        got = os.preadv(file, [left], offset)
+        if not got:
+            raise OSError("the file ends before its pixels do")
+        left, offset = left[got:], offset + got
 
 
 def section(path: str, plain: Plain, rows: slice, columns: slice, plane: int | None = None) -> np.ndarray:
@@ -160,17 +168,15 @@ def section(path: str, plain: Plain, rows: slice, columns: slice, plane: int | N
     ny, nx = plain.shape[-2:]
     r0, r1, _ = rows.indices(ny)
     c0, c1, _ = columns.indices(nx)
+    n_rows, c1 = max(0, r1 - r0), max(c0, c1)
     first = plain.offset + ((plane or 0) * ny + r0) * nx * plain.dtype.itemsize
-    if _NARROW * (c1 - c0) > nx:
-        whole_rows = np.empty((max(0, r1 - r0), nx), plain.dtype)
-        if whole_rows.size:
-            _read_into(path, whole_rows, first)
-        return _native(np.ascontiguousarray(whole_rows[:, c0:c1]))
+    if not n_rows or _NARROW * (c1 - c0) > nx:
+        return _rows(path, first, plain.dtype, (n_rows, nx), slice(c0, c1))
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        part = np.frombuffer(mapped, plain.dtype, max(0, r1 - r0) * nx, offset=first)
-        found = part.reshape(-1, nx)[:, c0:c1].copy()
+        part = np.frombuffer(mapped, plain.dtype, n_rows * nx, offset=first)
+        found = part.reshape(-1, nx)[:, c0:c1].astype(plain.dtype.newbyteorder("="))
         del part  # the map cannot be closed under it
-        return _native(found)
+        return found
 
 
 def can_write(data: Any) -> bool:
@@ -206,12 +212,21 @@ def write_rows(
         file.write(head + (-len(head) % _BLOCK) * b" ")
         size = 0
         for part in parts:
-            turned = np.array(part, dtype=TYPES[bits][1:], order="C")
-            if not np.dtype(TYPES[bits]).isnative:
-                turned.byteswap(inplace=True)
-            file.write(turned.data)
-            size += turned.nbytes
+            for portion in _portions(np.asarray(part), np.dtype(TYPES[bits])):
+                file.write(portion.data)
+                size += portion.nbytes
         file.write(bytes(-size % _BLOCK))
+
+
+def _portions(pixels: np.ndarray, dtype: np.dtype) -> Iterator[np.ndarray]:
+    """Give pixels as a file has them, so few at once that they are in the fast cache when they are written."""
+    flat = np.ascontiguousarray(pixels).reshape(-1)
+    step = max(1, min(flat.size, _PORTION // dtype.itemsize))
+    turned = np.empty(step, dtype)
+    for at in range(0, flat.size, step):
+        portion = turned[: min(step, flat.size - at)]
+        portion[:] = flat[at : at + step]
+        yield portion
 
 
 def _fixed(key: str, value: Any, comment: str = "") -> str:
