@@ -18,6 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pymopex.order_statistics import robust_scatter
+
 _DECAYS = (8.0, 16.0, 32.0, 64.0, 128.0)  # pixel; of the exponential along a column
 PASSES = 5
 """Rounds of clipping."""
@@ -250,7 +252,7 @@ def objects(
     good = rest[np.isfinite(rest)]
     if not good.size:
         return np.zeros(data.shape, bool)
-    spread = 1.4826 * np.median(np.abs(good - np.median(good)))
+    spread = robust_scatter(good)
     bright = np.nan_to_num(rest, nan=-np.inf) > threshold * spread
     return binary_dilation(bright, iterations=grow) if grow else bright
 

@@ -8,8 +8,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.spatial import cKDTree
 
-_ROBUST = 1.4826  # sigma of a normal distribution over its median absolute deviation
-
+from pymopex.order_statistics import median, robust_scatter
 
 _FAR = 4.0  # robust widths from the median: values farther off are the tail
 
@@ -57,10 +56,8 @@ def spread(values: np.ndarray) -> Spread:
     values = values[np.isfinite(values)]
     if not values.size:
         return Spread(0, np.nan, np.nan, np.nan, np.nan)
-    middle = float(np.median(values))
-    off = np.abs(values - middle)
-    width = float(_ROBUST * np.median(off))
-    near = off <= _FAR * width
+    middle, width = median(values), robust_scatter(values)
+    near = np.abs(values - middle) <= _FAR * width
     return Spread(values.size, middle, width, float(values[near].std()), float(1 - near.mean()))
 
 

@@ -7,10 +7,11 @@ from dataclasses import astuple, dataclass
 import numpy as np
 from scipy.ndimage import maximum_filter
 
+from pymopex.order_statistics import median, robust_scatter
+
 CORE_RADIUS = 1.5
 """Radius of the core of a source. [pixel of a frame]"""
 
-_ROBUST = 1.4826  # sigma of a normal distribution over its median absolute deviation
 _PEAK = 20.0  # sigma of the image above its median
 _SIDE = 5  # pixels; a peak is the highest of a square of these
 _FACTOR = 2.0  # losses of the sky
@@ -38,8 +39,7 @@ def brightest_peaks(image: np.ndarray, number: int) -> tuple[np.ndarray, np.ndar
     empty = np.zeros(0, int)
     if not known.any():
         return empty, empty, np.zeros(0)
-    middle = float(np.median(image[known]))
-    width = _ROBUST * float(np.median(np.abs(image[known] - middle)))
+    middle, width = median(image[known]), robust_scatter(image[known])
     filled = np.where(known, image, -np.inf)
     top = (filled == maximum_filter(filled, _SIDE)) & (filled > middle + _PEAK * width)
     y, x = np.nonzero(top)

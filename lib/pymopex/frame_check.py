@@ -9,12 +9,13 @@ tolerance for the gradient, and a lower cut beside hits.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from scipy.ndimage import binary_dilation
 
 from pymopex.geometry import FrameMap
 from pymopex.interpolation import Interpolation, back_project, interpolate
+from pymopex.order_statistics import median, robust_scatter
 from pymopex.outliers import steepest
 from pymopex.shared_areas import shared_areas
 
@@ -26,8 +27,6 @@ _TELLING = 150  # of these, at least: those of several stars
 _UNTOLD = 2.0  # times the tolerance where there are fewer: what real frames of IRAC 1 need
 _SPREADS = 3.5  # of their deviations, which the tolerance holds at least
 _TELL_SCATTER = (6.0, 12.0)  # frames whose scatter tells nothing, and all
-_ROBUST = 1.4826  # sigma of a normal distribution over its median absolute deviation
-_NEIGHBOURS = np.ones((3, 3), bool)
 
 
 @dataclass(frozen=True)
@@ -52,43 +51,85 @@ class FrameCheck:
     refine_thresh: float = 0.0
 
 
-def expected_frame(centre: np.ndarray, frame_map: FrameMap, *, surface_brightness: bool = True) -> np.ndarray:
+class Expected(NamedTuple):
+    """What the others show at the pixels of a frame; arrays of its shape.
+
+    Parameters
+    ----------
+    values : ndarray
+        Expected values [unit of the frame]; NaN where less than half of a pixel is known.
+    tolerance : ndarray
+        Fraction of the gradient that frames may differ by: that asked for, times four over the number of frames where
+        these are fewer.
+    scatter : ndarray or None
+        Scatter of the frames, weighted down from 12 frames to 6, which say nothing; 0 where nothing is known.
+    """
+
+    values: np.ndarray
+    tolerance: np.ndarray
+    scatter: np.ndarray | None
+
+
+def expected_frame(
+    centre: np.ndarray,
+    coverage: np.ndarray,
+    scatter: np.ndarray | None,
+    frame_map: FrameMap,
+    tolerance: float,
+    *,
+    surface_brightness: bool = True,
+) -> Expected:
     """Project a mosaic back on a frame, as sharp as the frame is.
 
     Parameters
     ----------
     centre : ndarray, shape frame_map.box.shape
         What the frames show at the pixels of the mosaic [unit of the mosaic]; NaN = unknown.
+    coverage : ndarray of that shape
+        Number of frames; NaN or 0 = none.
+    scatter : ndarray of that shape, or None
+        Robust scatter of the frames [unit of the mosaic]; NaN = not known.
     frame_map : FrameMap
         Place of the frame on the mosaic.
+    tolerance : float
+        Fraction of the gradient that frames may differ by, where there are four and more.
     surface_brightness : bool
         False for counts, of which a mosaic pixel has those of its part of a frame pixel.
 
     Returns
     -------
-    ndarray, shape frame_map.shape
-        Expected values [unit of the frame]; NaN where less than half of a pixel is known.
+    Expected
+        Expected values, tolerance and scatter.
 
     Notes
     -----
     Interpolation blurs, and so does the way back. What another turn of both takes from the image is put back,
     twice (van Cittert's deconvolution).
+
+    The expected core of a star is made of the few phases in which frames see it; with two, it is of one frame.
     """
     if not surface_brightness:
         ones = np.ones(frame_map.shape, np.float32)
         alone = interpolate(ones, None, None, frame_map, Interpolation(), surface_brightness=False)
         centre = centre / alone.data
-    blurred = _blot(centre, frame_map)
+    images = [centre, np.where(coverage > 0, coverage, np.nan)]
+    if scatter is not None:
+        few, many = _TELL_SCATTER
+        with np.errstate(invalid="ignore"):
+            images.append(np.clip((coverage - few) / (many - few), 0.0, 1.0) * scatter)
+    blurred, seen, *told = shared_areas(frame_map).blot(*images)
+    scale = np.maximum(1.0, _ENOUGH / np.maximum(np.nan_to_num(seen), 2.0))
+    return Expected(
+        _sharpened(blurred, frame_map), tolerance * scale, np.nan_to_num(told[0]) if told else None
+    )
+
+
+def _sharpened(blurred: np.ndarray, frame_map: FrameMap) -> np.ndarray:
     sharp = blurred
     for _ in range(_TURNS):
-        again = shared_areas(frame_map).to_mosaic(sharp)
-        missed = blurred - _blot(again, frame_map)
+        missed = blurred - shared_areas(frame_map).there_and_back(sharp)
         sharp = np.where(np.isfinite(missed), sharp + missed, sharp)
     return sharp
-
-
-def _blot(image: np.ndarray, frame_map: FrameMap) -> np.ndarray:
-    return shared_areas(frame_map).blot(image)
 
 
 def frame_deviation(
@@ -109,7 +150,7 @@ def frame_deviation(
     tolerance : float or ndarray of that shape
         Fraction of the steepest step to a neighbour that is added in quadrature.
     scatter : ndarray, shape (ny, nx), or None
-        From `frame_scatter`: scatter of the frames about the expected values; 0 = not known.
+        From `expected_frame`: scatter of the frames about the expected values; 0 = not known.
 
     Returns
     -------
@@ -129,11 +170,11 @@ def frame_deviation(
     known = np.isfinite(difference)
     if not known.any():
         return np.zeros(data.shape)
-    difference = difference - float(np.median(difference[known]))
+    difference = difference - median(difference[known])
     noise = np.ones(data.shape) if sigma is None else np.where(sigma > 0, sigma, np.nan)
     ratio = (difference / noise)[known]
     ratio = ratio[np.isfinite(ratio)]
-    width = _ROBUST * float(np.median(np.abs(ratio - np.median(ratio)))) if ratio.size else 1.0
+    width = robust_scatter(ratio) if ratio.size else 1.0
     noise = noise * (width if sigma is None else max(width, 1.0))
     allowed = tolerance * steepest(np.ascontiguousarray(expected, np.float32))
     allowed = allowed * _disagreement(difference, allowed, noise)
@@ -155,59 +196,11 @@ def _disagreement(difference: np.ndarray, allowed: np.ndarray, noise: np.ndarray
     """Give by how much the tolerance must be larger for what the frame differs at steep gradients; 1 at least."""
     with np.errstate(invalid="ignore"):
         steep = np.isfinite(difference) & (allowed > _STEEP * noise)
-    steep &= ~binary_dilation(
-        ~np.isfinite(difference), _NEIGHBOURS, iterations=2
-    )  # stars without their cores
+    steep &= ~_grown(_grown(~np.isfinite(difference)))  # stars without their cores
     if steep.sum() < _TELLING:
         return _UNTOLD
     ratio = difference[steep] / allowed[steep]
-    return max(1.0, _SPREADS * _ROBUST * float(np.median(np.abs(ratio - np.median(ratio)))))
-
-
-def tolerance_at(coverage: np.ndarray, frame_map: FrameMap, tolerance: float) -> np.ndarray:
-    """Tolerance for the gradient at each pixel of a frame.
-
-    Parameters
-    ----------
-    coverage : ndarray, shape frame_map.box.shape
-        Coverage of the mosaic; NaN or 0 = none.
-    frame_map : FrameMap
-        Place of the frame on the mosaic.
-    tolerance : float
-        Where there are four frames and more.
-
-    Returns
-    -------
-    ndarray, shape frame_map.shape
-        The tolerance times four over the number of frames where these are fewer.
-
-    Notes
-    -----
-    The expected core of a star is made of the few phases in which frames see it; with two, it is of one frame.
-    """
-    seen = np.nan_to_num(_blot(np.where(coverage > 0, coverage, np.nan), frame_map))
-    return tolerance * np.maximum(1.0, _ENOUGH / np.maximum(seen, 2.0))
-
-
-def frame_scatter(scatter: np.ndarray, coverage: np.ndarray, frame_map: FrameMap) -> np.ndarray:
-    """Scatter of the frames at the pixels of one, where enough overlap to tell.
-
-    Parameters
-    ----------
-    scatter, coverage : ndarray, shape frame_map.box.shape
-        Robust scatter of the frames [unit of the mosaic], and their number; NaN = not known.
-    frame_map : FrameMap
-        Place of the frame on the mosaic.
-
-    Returns
-    -------
-    ndarray, shape frame_map.shape
-        The scatter, weighted down from 12 frames to 6, which say nothing; 0 where nothing is known.
-    """
-    few, many = _TELL_SCATTER
-    with np.errstate(invalid="ignore"):
-        told = np.clip((coverage - few) / (many - few), 0.0, 1.0) * scatter
-    return np.nan_to_num(_blot(told, frame_map))
+    return max(1.0, _SPREADS * robust_scatter(ratio))
 
 
 def frame_flags(
@@ -237,8 +230,19 @@ def frame_flags(
     flags = np.abs(deviation) > cut
     if how.grow <= 0:
         return flags
-    beside = binary_dilation(flags | found, _NEIGHBOURS)
+    beside = _grown(flags | found)
     return flags | (beside & (deviation > np.minimum(how.grow, cut)) & (cut == how.threshold))
+
+
+def _grown(mask: np.ndarray) -> np.ndarray:
+    """Give pixels with their eight neighbours."""
+    rows = mask.copy()
+    rows[1:] |= mask[:-1]
+    rows[:-1] |= mask[1:]
+    out = rows.copy()
+    out[:, 1:] |= rows[:, :-1]
+    out[:, :-1] |= rows[:, 1:]
+    return out
 
 
 def on_frame(flagged: np.ndarray, frame_map: FrameMap) -> np.ndarray:

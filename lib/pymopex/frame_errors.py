@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from pymopex.order_statistics import ROBUST, median
+
 _PRIOR = 4.0  # degrees of freedom that the stated uncertainties weigh
 _CLIP = 4.0  # robust sigma: deviations beyond it, of frames with a hit, count as this much
-_ROBUST = 1.4826  # sigma of a normal distribution over its median absolute deviation
 _FEW = 3  # values below which nothing is clipped
 
 
@@ -43,7 +44,7 @@ def scatter_ratio(deviation: np.ndarray, expected: float, n_free: int = 1) -> fl
     if dof < 1:
         return expected
     if values.size > _FEW:
-        limit = _CLIP * _ROBUST * float(np.median(np.abs(values)))
+        limit = _CLIP * ROBUST * median(np.abs(values))
         values = np.clip(values, -limit, limit)
     return float((_PRIOR * expected + (values**2).sum()) / (_PRIOR + dof))
 

@@ -28,9 +28,11 @@ _ROUNDING = {np.dtype("f4"): 1.2e-7, np.dtype("f8"): 1e-10}  # of an area, in ce
 _ZERO: Any = np.float32(0.0)  # these keep the precision of what they meet
 _HALF: Any = np.float32(0.5)
 _ONE: Any = np.float32(1.0)
+_TINY: Any = np.float32(1e-30)
 
 _FEW = 9  # cells whose areas come from sums so small that single precision will do
 _PLANES = 4  # value, error, good, one
+_BLOCK = 64  # quadrilaterals looked at at once
 
 jit = numba.njit(cache=True, nogil=True, error_model="numpy")
 jit_inline = numba.njit(inline="always", error_model="numpy")
@@ -45,12 +47,14 @@ class Workspace(NamedTuple):
         Columns and rows of cells.
     floor : float
         Areas below this are rounding and count as none. [cell]
-    low, high : ndarray, shape (2, m)
-        x and y of the corners at the lower and at the upper side of the row.
+    lines : ndarray, shape (2, 2, m)
+        x and y of the corners at the two sides of a row, which takes over one of them from the row below.
     least : ndarray, shape (n,)
         Scratch: lower or left edge of the first cell.
     q : ndarray, shape (8, n)
         Corners relative to the first cell: x0, x1, x2, x3, y0, y1, y2, y3.
+    inverse : ndarray, shape (8, n)
+        1 over the lengths of the edges from x0, x1, x2 and x3 on along x, and over those along y.
     first : int32 ndarray, shape (2, n)
         Column and row of the first cell.
     areas : ndarray, shape (width * height, n)
@@ -60,10 +64,10 @@ class Workspace(NamedTuple):
     width: int
     height: int
     floor: float
-    low: np.ndarray
-    high: np.ndarray
+    lines: np.ndarray
     least: np.ndarray
     q: np.ndarray
+    inverse: np.ndarray
     first: np.ndarray
     areas: np.ndarray
 
@@ -86,9 +90,9 @@ def workspace(span: tuple[int, int], n: int, n_corners: int, *, small: bool = Fa
         width,
         height,
         _ROUNDING[np.dtype(dtype)] * width * height,
-        np.empty((2, n_corners)),
-        np.empty((2, n_corners)),
+        np.empty((2, 2, n_corners)),
         np.empty(n),
+        np.empty((8, n), dtype),
         np.empty((8, n), dtype),
         np.empty((2, n), np.int32),
         np.empty((width * height, n), dtype),
@@ -96,24 +100,43 @@ def workspace(span: tuple[int, int], n: int, n_corners: int, *, small: bool = Fa
 
 
 @jit_inline
-def _mean_below(ua: float, ub: float) -> float:
-    """Mean of min(u, 0) along an edge from ua to ub."""
-    na, nb = min(ua, _ZERO), min(ub, _ZERO)
-    span = ua - ub
-    part = (na - nb) / (span if span != _ZERO else _ONE)
-    if span == _ZERO:
-        part = _ONE if ua < _ZERO else _ZERO
-    return _HALF * (na + nb) * part
+def _over(length: float) -> float:
+    """1 over the length of an edge along an axis; a large number for one that is next to nothing."""
+    return _ONE / (length if abs(length) > _TINY else _TINY)
+
+
+@jit
+def _invert(q: np.ndarray, n: int, out: np.ndarray) -> None:
+    """Invert the lengths of the edges along x and along y: all the divisions that areas need."""
+    for first in range(0, 8, 4):
+        for corner in range(4):
+            a, b, inverse = q[first + corner], q[first + (corner + 1) % 4], out[first + corner]
+            for i in range(n):
+                inverse[i] = _over(b[i] - a[i])
 
 
 @jit_inline
-def _corner_edge(ua: float, va: float, ub: float, vb: float) -> float:
-    """Line integral of min(u, 0) d min(v, 0) along an edge: the part with v < 0 is cut out of it first."""
-    span = abs(va - vb)
-    inverse = _ONE / (span if span != _ZERO else _ONE)
-    pa = ua + (ub - ua) * min(max(va, _ZERO) * inverse, _ONE)
-    pb = ub + (ua - ub) * min(max(vb, _ZERO) * inverse, _ONE)
-    return (min(vb, _ZERO) - min(va, _ZERO)) * _mean_below(pa, pb)
+def _part_below(u: float, inverse: float) -> tuple[float, float]:
+    """Give the ends of the part of an edge, in its length, on which a coordinate that is u at its begin is below 0."""
+    cut = min(max(-u * inverse, _ZERO), _ONE)
+    return (_ZERO, cut) if inverse > _ZERO else (cut, _ONE)
+
+
+@jit_inline
+def _mean_below(ua: float, ub: float, inverse: float) -> float:
+    """Mean of min(u, 0) along an edge from ua to ub."""
+    start, stop = _part_below(ua, inverse)
+    return (stop - start) * (ua + _HALF * (start + stop) * (ub - ua))
+
+
+@jit_inline
+def _corner_edge(ua: float, va: float, ub: float, vb: float, inverse_u: float, inverse_v: float) -> float:
+    """Line integral of min(u, 0) d min(v, 0) along an edge: u times the slope of v on the part where both are below."""
+    u_start, u_stop = _part_below(ua, inverse_u)
+    v_start, v_stop = _part_below(va, inverse_v)
+    start = max(u_start, v_start)
+    stop = max(min(u_stop, v_stop), start)
+    return (vb - va) * (stop - start) * (ua + _HALF * (start + stop) * (ub - ua))
 
 
 @jit
@@ -125,32 +148,32 @@ def _total(q: np.ndarray, n: int, out: np.ndarray) -> None:
 
 
 @jit
-def _left_of(q: np.ndarray, n: int, first: int, line: int, out: np.ndarray) -> None:
+def _left_of(q: np.ndarray, inverse: np.ndarray, n: int, first: int, line: int, out: np.ndarray) -> None:
     """Signed areas left of x = line, from the rows of x at `first`; with first = 4 minus those below y = line."""
     other, c = 4 - first, np.float32(line)
     for i in range(n):
         u0, u1, u2, u3 = q[first, i] - c, q[first + 1, i] - c, q[first + 2, i] - c, q[first + 3, i] - c
         v0, v1, v2, v3 = q[other, i], q[other + 1, i], q[other + 2, i], q[other + 3, i]
         out[i] = (
-            (v1 - v0) * _mean_below(u0, u1)
-            + (v2 - v1) * _mean_below(u1, u2)
-            + (v3 - v2) * _mean_below(u2, u3)
-            + (v0 - v3) * _mean_below(u3, u0)
+            (v1 - v0) * _mean_below(u0, u1, inverse[first, i])
+            + (v2 - v1) * _mean_below(u1, u2, inverse[first + 1, i])
+            + (v3 - v2) * _mean_below(u2, u3, inverse[first + 2, i])
+            + (v0 - v3) * _mean_below(u3, u0, inverse[first + 3, i])
         )
 
 
 @jit
-def _corner_of(q: np.ndarray, n: int, column: int, row: int, out: np.ndarray) -> None:
+def _corner_of(q: np.ndarray, inverse: np.ndarray, n: int, column: int, row: int, out: np.ndarray) -> None:
     """Signed areas left of x = column and below y = row."""
     c, r = np.float32(column), np.float32(row)
     for i in range(n):
         u0, u1, u2, u3 = q[0, i] - c, q[1, i] - c, q[2, i] - c, q[3, i] - c
         v0, v1, v2, v3 = q[4, i] - r, q[5, i] - r, q[6, i] - r, q[7, i] - r
         out[i] = (
-            _corner_edge(u0, v0, u1, v1)
-            + _corner_edge(u1, v1, u2, v2)
-            + _corner_edge(u2, v2, u3, v3)
-            + _corner_edge(u3, v3, u0, v0)
+            _corner_edge(u0, v0, u1, v1, inverse[0, i], inverse[4, i])
+            + _corner_edge(u1, v1, u2, v2, inverse[1, i], inverse[5, i])
+            + _corner_edge(u2, v2, u3, v3, inverse[2, i], inverse[6, i])
+            + _corner_edge(u3, v3, u0, v0, inverse[3, i], inverse[7, i])
         )
 
 
@@ -168,13 +191,13 @@ def _relative(corner: np.ndarray, least: np.ndarray, out: np.ndarray) -> None:
 
 
 @jit
-def load_row(work: Workspace, step: int, start: int, n: int) -> None:
-    """Take n quadrilaterals from the corners, the first from corner ``step * start`` on.
+def load_row(work: Workspace, sides: tuple[np.ndarray, np.ndarray], step: int, start: int, n: int) -> None:
+    """Take n quadrilaterals from the corners at the sides of a row, the first from corner ``step * start`` on.
 
     Corners count from the lower left corner of cell 0. With step 1 neighbours share corners, with 2 each has its own.
     """
     for axis in range(2):
-        low, high = work.low[axis], work.high[axis]
+        low, high = sides[0][axis], sides[1][axis]
         if step == 1:
             a, b, c, d = low[start : start + n], low[start + 1 :], high[start + 1 :], high[start : start + n]
         else:
@@ -192,23 +215,65 @@ def load_row(work: Workspace, step: int, start: int, n: int) -> None:
 @jit
 def cell_areas(work: Workspace, n: int) -> None:
     """Compute the areas of the first n quadrilaterals that were taken."""
-    q, areas, width, height = work.q, work.areas, work.width, work.height
+    q, inverse, areas, width, height = work.q, work.inverse, work.areas, work.width, work.height
+    floor = np.float32(work.floor)
+    if width == 2 and height == 2:
+        _four_cells(q, n, floor, areas[0], areas[1], areas[2], areas[3])
+        return
     last = width * height - 1
+    _invert(q, n, inverse)
     _total(q, n, areas[last])
     for k in range(width - 1):
-        _left_of(q, n, 0, k + 1, areas[(height - 1) * width + k])
+        _left_of(q, inverse, n, 0, k + 1, areas[(height - 1) * width + k])
     for m in range(height - 1):
         below = areas[m * width + width - 1]
-        _left_of(q, n, 4, m + 1, below)
+        _left_of(q, inverse, n, 4, m + 1, below)
         for i in range(n):
             below[i] = -below[i]
         for k in range(width - 1):
-            _corner_of(q, n, k + 1, m + 1, areas[m * width + k])
+            _corner_of(q, inverse, n, k + 1, m + 1, areas[m * width + k])
     _differences(areas, n, width, height)
-    floor = np.float32(work.floor)
     for k in range(last + 1):
         for i in range(n):
             areas[k, i] = areas[k, i] if areas[k, i] > floor else _ZERO
+
+
+@jit_inline
+def _edge_sums(ua: float, va: float, ub: float, vb: float) -> tuple[float, float, float]:
+    """Line integrals along an edge: min(u, 0) dv, minus min(v, 0) du, and min(u, 0) d min(v, 0)."""
+    du, dv = ub - ua, vb - va
+    u_start, u_stop = _part_below(ua, _over(du))
+    v_start, v_stop = _part_below(va, _over(dv))
+    left = dv * (u_stop - u_start) * (ua + _HALF * (u_start + u_stop) * du)
+    below = -du * (v_stop - v_start) * (va + _HALF * (v_start + v_stop) * dv)
+    start = max(u_start, v_start)
+    stop = max(min(u_stop, v_stop), start)
+    return left, below, dv * (stop - start) * (ua + _HALF * (start + stop) * du)
+
+
+@jit
+def _four_cells(
+    q: np.ndarray, n: int, floor: float, a0: np.ndarray, a1: np.ndarray, a2: np.ndarray, a3: np.ndarray
+) -> None:
+    """Compute the areas in 2 x 2 cells, as the other functions do for any number of them, in one go."""
+    x0, x1, x2, x3, y0, y1, y2, y3 = q[0], q[1], q[2], q[3], q[4], q[5], q[6], q[7]
+    for i in range(n):
+        u0, u1, u2, u3 = x0[i] - _ONE, x1[i] - _ONE, x2[i] - _ONE, x3[i] - _ONE
+        v0, v1, v2, v3 = y0[i] - _ONE, y1[i] - _ONE, y2[i] - _ONE, y3[i] - _ONE
+        left0, below0, corner0 = _edge_sums(u0, v0, u1, v1)
+        left1, below1, corner1 = _edge_sums(u1, v1, u2, v2)
+        left2, below2, corner2 = _edge_sums(u2, v2, u3, v3)
+        left3, below3, corner3 = _edge_sums(u3, v3, u0, v0)
+        total = _HALF * ((u2 - u0) * (v3 - v1) - (u3 - u1) * (v2 - v0))
+        sign = -_ONE if total < _ZERO else _ONE
+        left = sign * (left0 + left1 + left2 + left3)
+        below = sign * (below0 + below1 + below2 + below3)
+        corner = sign * (corner0 + corner1 + corner2 + corner3)
+        others = sign * total - left - below + corner
+        a0[i] = corner if corner > floor else _ZERO
+        a1[i] = below - corner if below - corner > floor else _ZERO
+        a2[i] = left - corner if left - corner > floor else _ZERO
+        a3[i] = others if others > floor else _ZERO
 
 
 @jit
@@ -228,28 +293,49 @@ def _differences(areas: np.ndarray, n: int, width: int, height: int) -> None:
 
 
 @jit
-def next_row(corners: MappedGrid, j: int, work: Workspace) -> None:
-    """Map the corners of row j of quadrilaterals that share them with the next row; rows come one after another."""
+def next_row(corners: MappedGrid, j: int, work: Workspace) -> tuple[np.ndarray, np.ndarray]:
+    """Map the corners of row j of quadrilaterals that share them with the next row; rows come one after another.
+
+    Gives x and y of those at the lower and of those at the upper side, shape (2, m).
+    """
+    low, high = work.lines[j % 2], work.lines[(j + 1) % 2]
     if j == 0:
-        map_row(corners, 0, work.high[0], work.high[1])
-    work.low[:] = work.high
-    map_row(corners, j + 1, work.high[0], work.high[1])
+        map_row(corners, 0, low[0], low[1])
+    map_row(corners, j + 1, high[0], high[1])
+    return low, high
 
 
 @jit
-def on_image(work: Workspace, shape: tuple[int, int]) -> tuple[int, int]:
+def on_image(
+    sides: tuple[np.ndarray, np.ndarray], work: Workspace, shape: tuple[int, int]
+) -> tuple[int, int]:
     """Find the first quadrilateral of a row that may touch an image, and the first after the last one."""
-    low, high, width, height = work.low, work.high, work.width, work.height
+    low, high = sides
+    span = work.width, work.height
     start, stop = 0, low.shape[1] - 1
-    while start < stop and not _touches(
-        _first_cell(low[0], high[0], start), _first_cell(low[1], high[1], start), width, height, shape
-    ):
+    while start < stop and not _any_touches(low, high, start, min(start + _BLOCK, stop), span, shape):
+        start += _BLOCK
+    start = min(start, stop)
+    while start < stop and not _any_touches(low, high, start, start + 1, span, shape):
         start += 1
-    while start < stop and not _touches(
-        _first_cell(low[0], high[0], stop - 1), _first_cell(low[1], high[1], stop - 1), width, height, shape
-    ):
+    while start < stop and not _any_touches(low, high, max(start, stop - _BLOCK), stop, span, shape):
+        stop = max(start, stop - _BLOCK)
+    while start < stop and not _any_touches(low, high, stop - 1, stop, span, shape):
         stop -= 1
     return start, stop
+
+
+@jit
+def _any_touches(
+    low: np.ndarray, high: np.ndarray, start: int, stop: int, span: tuple[int, int], shape: tuple[int, int]
+) -> bool:
+    """Tell whether any of some quadrilaterals of a row may touch an image."""
+    x0, x1, y0, y1 = low[0, start:], high[0, start:], low[1, start:], high[1, start:]
+    found = 0
+    for k in range(stop - start):
+        i0, j0 = _first_cell(x0, x1, k), _first_cell(y0, y1, k)
+        found += _touches(i0, j0, span[0], span[1], shape)
+    return found > 0
 
 
 @jit_inline
@@ -315,13 +401,13 @@ def _gather(
     behind = shifts(work, packed.shape[1])
     at, sums, flat = np.empty(nx, np.int32), np.empty((nx, _PLANES)), packed.ravel()
     for j in range(ny):
-        next_row(corners, j, work)
-        start, stop = on_image(work, shape)
+        sides = next_row(corners, j, work)
+        start, stop = on_image(sides, work, shape)
         n = stop - start
         for outside in (slice(0, start), slice(stop, nx)):
             mean[j, outside], mean_sigma[j, outside], coverage[j, outside] = np.nan, np.nan, 0.0
         if n:
-            load_row(work, 1, start, n)
+            load_row(work, sides, 1, start, n)
             cell_areas(work, n)
             places(work.first, (work.width, work.height), shape, border, at[:n])
             _sum_cells(work.areas, n, at, behind, flat, sums)
@@ -426,11 +512,12 @@ def _scatter(
     n, width, height, first, areas = data.shape[1], work.width, work.height, work.first, work.areas
     for j in range(data.shape[0]):
         if step == 1:
-            next_row(corners, j, work)
+            low, high = next_row(corners, j, work)
         else:
-            map_row(corners, 2 * j, work.low[0], work.low[1])
-            map_row(corners, 2 * j + 1, work.high[0], work.high[1])
-        load_row(work, step, 0, n)
+            low, high = work.lines[0], work.lines[1]
+            map_row(corners, 2 * j, low[0], low[1])
+            map_row(corners, 2 * j + 1, high[0], high[1])
+        load_row(work, (low, high), step, 0, n)
         cell_areas(work, n)
         for k in range(n):
             i0, j0 = first[0, k], first[1, k]
@@ -475,9 +562,9 @@ def _largest_labels(corners: MappedGrid, work: Workspace, labels: np.ndarray) ->
     found, shares = np.zeros(width * height, np.int32), np.zeros(width * height)
     near, where = _near_labels(labels, width, height), np.empty(nx, np.int64)
     for j in range(ny):
-        next_row(corners, j, work)
-        start, stop = on_image(work, labels.shape)
-        load_row(work, 1, start, stop - start)
+        sides = next_row(corners, j, work)
+        start, stop = on_image(sides, work, labels.shape)
+        load_row(work, sides, 1, start, stop - start)
         n = _keep_near(work, stop - start, near, where)  # labels are sparse: most pixels are not looked at
         cell_areas(work, n)
         for k in range(n):

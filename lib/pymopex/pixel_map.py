@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
 
 _DEGREES = (3, 7, 9, 13, 19, 28, 42, 64)
-_AT_ONCE = 4  # terms added in one pass along a row
+_FEW = 8  # terms that are summed as powers
 
 
 @lru_cache
@@ -70,23 +70,39 @@ def map_row(grid: MappedGrid, row: int, x: np.ndarray, y: np.ndarray) -> None:
 
 @numba.njit(cache=True, nogil=True)
 def _sum_row(c: np.ndarray, tx: np.ndarray, ty: np.ndarray, row: int, out: np.ndarray) -> None:
-    """Sum of c[k, i] ty[k, row] tx[i, column]; the inner loop runs along x so that it vectorises."""
+    """Sum of c[k, i] ty[k, row] tx[i, column]; the inner loops run along x so that they vectorise."""
     n = c.shape[0]
-    terms = np.zeros(n)
+    terms = np.zeros(max(n, _FEW))
     for i in range(n):
         for k in range(n):
             terms[i] += c[k, i] * ty[k, row]
+    if n <= _FEW:
+        _sum_powers(_powers(terms), tx[1], out)
+        return
     out[:] = 0.0
-    for i in range(0, n - n % _AT_ONCE, _AT_ONCE):
-        t0, t1, t2, t3 = terms[i], terms[i + 1], terms[i + 2], terms[i + 3]
-        for column in range(out.size):
-            total = out[column] + t0 * tx[i, column]
-            total += t1 * tx[i + 1, column]
-            total += t2 * tx[i + 2, column]
-            out[column] = total + t3 * tx[i + 3, column]
-    for i in range(n - n % _AT_ONCE, n):
+    for i in range(n):
         for column in range(out.size):
             out[column] += terms[i] * tx[i, column]
+
+
+@numba.njit(cache=True, nogil=True)
+def _powers(t: np.ndarray) -> np.ndarray:
+    """Turn coefficients of eight Chebyshev polynomials into those of powers."""
+    p = np.empty(_FEW)
+    p[0], p[1] = t[0] - t[2] + t[4] - t[6], t[1] - 3.0 * t[3] + 5.0 * t[5] - 7.0 * t[7]
+    p[2], p[3] = 2.0 * t[2] - 8.0 * t[4] + 18.0 * t[6], 4.0 * t[3] - 20.0 * t[5] + 56.0 * t[7]
+    p[4], p[5] = 8.0 * t[4] - 48.0 * t[6], 16.0 * t[5] - 112.0 * t[7]
+    p[6], p[7] = 32.0 * t[6], 64.0 * t[7]
+    return p
+
+
+@numba.njit(cache=True, nogil=True)
+def _sum_powers(p: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
+    """Sum of p[i] x**i by Horner's rule, which reads nothing but x; on -1..1 it is as exact as the Chebyshev sum."""
+    p0, p1, p2, p3, p4, p5, p6, p7 = p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7]
+    for k in range(out.size):
+        s = x[k]
+        out[k] = p0 + s * (p1 + s * (p2 + s * (p3 + s * (p4 + s * (p5 + s * (p6 + s * p7))))))
 
 
 @numba.njit(cache=True, nogil=True)

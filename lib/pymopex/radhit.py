@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pymopex.noise import faint_side_noise
+from pymopex.order_statistics import median
 
 _TOUCHING = np.ones((3, 3), dtype=int)  # by sides and by corners
 
@@ -96,5 +97,5 @@ def _significance(minus: np.ndarray, sigma: np.ndarray | None) -> tuple[np.ndarr
     good &= np.isfinite(sigma) & (sigma > 0)
     if not good.any():
         return np.zeros(minus.shape), good
-    height = np.where(good, minus, 0) - np.median(minus[good])
+    height = np.where(good, minus, 0) - median(minus[good])
     return height / np.where(good, sigma, 1), good

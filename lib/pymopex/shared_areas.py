@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pymopex.geometry import FrameMap
+from pymopex.lanes import LANES, load, same, store, times_plus
 from pymopex.overlap_area import (
     COVERAGE_FLOOR,
     Workspace,
@@ -65,35 +66,31 @@ class SharedAreas:
     shape: tuple[int, int]
     cells: _Cells
 
-    def _inner(self, bordered: np.ndarray) -> np.ndarray:
-        ny, nx = self.shape
-        b = self.cells.border
-        return bordered.reshape(ny + 2 * b, nx + 2 * b, *bordered.shape[1:])[b : b + ny, b : b + nx]
-
-    def _bordered(self, *planes: int) -> np.ndarray:
+    def _bordered(self, planes: int) -> np.ndarray:
         ny, nx = (side + 2 * self.cells.border for side in self.shape)
-        return np.zeros((ny * nx, *planes))
+        return np.zeros((ny, nx, planes), np.float32)
 
     def to_frame(self, weights: np.ndarray) -> np.ndarray:
         """Sum weights of mosaic pixels times shared area: float32, of the shape of the frame."""
-        out, where = self._bordered(), np.flatnonzero(weights)  # outliers are few
-        _spread(self.cells, where, np.asarray(weights).ravel()[where].astype(float), out)
-        return self._inner(out).astype(np.float32)
+        out, where = self._bordered(1), np.flatnonzero(weights)  # outliers are few
+        _spread(self.cells, where, np.asarray(weights).ravel()[where].astype(float), out.ravel())
+        b, (ny, nx) = self.cells.border, self.shape
+        return out[b : b + ny, b : b + nx, 0]
 
-    def to_mosaic(self, image: np.ndarray) -> np.ndarray:
-        """Average an image of the frame over mosaic pixels: float32, NaN where no finite pixel is."""
-        planes, known = self._bordered(2), np.isfinite(image)
-        inner = self._inner(planes)
-        inner[..., 0], inner[..., 1] = np.where(known, image, 0.0), known
-        return _gather(self.cells, planes)
+    def blot(self, *images: np.ndarray) -> list[np.ndarray]:
+        """Average images of the mosaic, four at most, over frame pixels: float32, NaN where less than half is known."""
+        if len(images) > LANES // 2:
+            raise ValueError(f"{len(images)} images at once; {LANES // 2} are possible")
+        planes = self._bordered(LANES)
+        _blot(self.cells, tuple(np.ascontiguousarray(image, np.float32) for image in images), planes.ravel())
+        return [_means(planes, 2 * n, self.cells.border, self.shape) for n in range(len(images))]
 
-    def blot(self, image: np.ndarray) -> np.ndarray:
-        """Average an image of the mosaic over frame pixels: float32, NaN where less than half of one is known."""
-        planes = self._bordered(2)
-        _blot(self.cells, np.ascontiguousarray(image, dtype=np.float32), planes)
-        value, known = np.moveaxis(self._inner(planes).astype(np.float32), -1, 0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(known > _HALF, value / known, np.float32(np.nan))
+    def there_and_back(self, image: np.ndarray) -> np.ndarray:
+        """Average an image of the frame over mosaic pixels, and these over frame pixels again, as `blot` does."""
+        planes, back = self._bordered(2), self._bordered(2)
+        _set_inner(planes, np.ascontiguousarray(image, np.float32), self.cells.border)
+        _there_and_back(self.cells, planes.reshape(-1, 2), back.reshape(-1, 2))
+        return _means(back, 0, self.cells.border, self.shape)
 
 
 @lru_cache(maxsize=1)
@@ -110,17 +107,19 @@ def _areas(corners: MappedGrid, work: Workspace, shape: tuple[int, int]) -> _Cel
     ny, nx = corners.ty.shape[1] - 1, corners.tx.shape[1] - 1
     width, height, first, row = work.width, work.height, work.first, work.areas
     border = max(width, height)
-    ends, at = np.empty((2, ny), np.int32), np.zeros((ny, nx), np.int32)
-    areas = np.zeros((ny, width * height, nx), row.dtype)
+    ends, at = np.empty((2, ny), np.int32), np.empty((ny, nx), np.int32)
+    areas = np.empty((ny, width * height, nx), row.dtype)
     for j in range(ny):
-        next_row(corners, j, work)
-        start, stop = on_image(work, shape)
+        sides = next_row(corners, j, work)
+        start, stop = on_image(sides, work, shape)
         n = stop - start
-        load_row(work, 1, start, n)
+        load_row(work, sides, 1, start, n)
         cell_areas(work, n)
         ends[0, j], ends[1, j] = start, stop
         places(first, (width, height), shape, border, at[j, start:stop])
         areas[j, :, start:stop] = row[:, :n]
+        for outside in (slice(0, start), slice(stop, nx)):
+            at[j, outside], areas[j, :, outside] = 0, 0.0
     return _Cells(border, shifts(work, shape[1] + 2 * border), ends, at, areas)
 
 
@@ -134,37 +133,73 @@ def _spread(cells: _Cells, where: np.ndarray, weights: np.ndarray, out: np.ndarr
 
 
 @jit
-def _blot(cells: _Cells, image: np.ndarray, out: np.ndarray) -> None:
-    """Sum area times value, and area, of the pixels that are known."""
-    ends, shifts = cells.ends, cells.shifts
-    for j in range(cells.at.shape[0]):
-        at, areas, row = cells.at[j], cells.areas[j], image[j]
-        for i in range(ends[0, j], ends[1, j]):
-            value = np.float64(row[i])
-            if np.isfinite(value):
-                for c in range(shifts.size):
-                    area = np.float64(areas[c, i])
-                    place = np.uint64(at[i] + shifts[c])  # unsigned: no test for negative indices
-                    out[place, 0] += value * area
-                    out[place, 1] += area
+def _set_inner(planes: np.ndarray, image: np.ndarray, border: int) -> None:
+    """Put the values of an image, 0 for unknown ones, and whether they are known, side by side within a border."""
+    for j in range(image.shape[0]):
+        row, out = image[j], planes[border + j, border:]
+        for i in range(row.size):
+            known = np.isfinite(row[i])
+            out[i, 0] = row[i] if known else 0.0
+            out[i, 1] = 1.0 if known else 0.0
 
 
 @jit
-def _gather(cells: _Cells, planes: np.ndarray) -> np.ndarray:
-    """Average over the known pixels of the frame: planes of value and known."""
+def _means(planes: np.ndarray, first: int, border: int, shape: tuple[int, int]) -> np.ndarray:
+    """Divide a plane of sums by the next one, of the known areas; NaN where these are half a pixel or less."""
+    out = np.empty(shape, np.float32)
+    for j in range(shape[0]):
+        row, sums = out[j], planes[border + j, border:]
+        for i in range(row.size):
+            known = sums[i, first + 1]
+            row[i] = sums[i, first] / known if known > _HALF else np.nan
+    return out
+
+
+@jit
+def _blot(cells: _Cells, images: tuple[np.ndarray, ...], out: np.ndarray) -> None:
+    """Sum area times value, and area, of the known pixels of each image: eight numbers of a frame pixel at once."""
     ends, shifts = cells.ends, cells.shifts
-    ny, nx = cells.at.shape
-    out = np.full((ny, nx), np.nan, np.float32)
-    for j in range(ny):
-        at, areas, row = cells.at[j], cells.areas[j], out[j]
+    pixels = np.zeros(LANES * cells.at.shape[1], np.float32)
+    for j in range(cells.at.shape[0]):
+        start, stop = ends[0, j], ends[1, j]
+        at = cells.at[j, start:stop]
+        for number in range(len(images)):
+            _side_by_side(images[number][j, start:stop], 2 * number, pixels)
+        for c in range(shifts.size):
+            areas, shift = cells.areas[j, c, start:stop], shifts[c]
+            for i in range(at.size):
+                place = LANES * (np.int64(at[i]) + shift)
+                area = same(np.float32(areas[i]))
+                store(out, place, times_plus(area, load(pixels, LANES * i), load(out, place)))
+
+
+@jit
+def _side_by_side(row: np.ndarray, first: int, pixels: np.ndarray) -> None:
+    """Put the values of a row, 0 for unknown ones, and whether they are known, into two numbers of each eight."""
+    for i in range(row.size):
+        known = np.isfinite(row[i])
+        pixels[LANES * i + first] = row[i] if known else 0.0
+        pixels[LANES * i + first + 1] = 1.0 if known else 0.0
+
+
+@jit
+def _there_and_back(cells: _Cells, planes: np.ndarray, back: np.ndarray) -> None:
+    """Average over the known pixels of the frame, planes of value and known, and sum what that gives times area."""
+    ends, shifts = cells.ends, cells.shifts
+    for j in range(cells.at.shape[0]):
+        at, areas = cells.at[j], cells.areas[j]
         for i in range(ends[0, j], ends[1, j]):
-            value = weight = total = 0.0
+            value = weight = total = np.float32(0.0)
             for c in range(shifts.size):
-                area = np.float64(areas[c, i])
-                place = np.uint64(at[i] + shifts[c])
+                area = np.float32(areas[c, i])
+                place = np.uint64(at[i] + shifts[c])  # unsigned: no test for negative indices
                 value += area * planes[place, 0]
                 weight += area * planes[place, 1]
                 total += area
-            if weight > COVERAGE_FLOOR * total:
-                row[i] = value / weight
-    return out
+            if weight > np.float32(COVERAGE_FLOOR) * total:
+                mean = value / weight
+                for c in range(shifts.size):
+                    area = np.float32(areas[c, i])
+                    place = np.uint64(at[i] + shifts[c])
+                    back[place, 0] += area * mean
+                    back[place, 1] += area

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pymopex.order_statistics import median, robust_scatter
+
 _BRIGHT = 2.5  # sigma above the sky from which on a pixel shows a source
 _BLOCK = 32  # pixels, side of the blocks whose medians are the level of the sky
 _APART = 2  # pixels between those that are compared: neighbours share the light of faint sources
@@ -168,11 +170,11 @@ def sky_of(image: np.ndarray, sigma: np.ndarray) -> Sky:
             return Sky(np.nan, np.nan)
         if abs(scatter / before - 1) < _STEADY:
             break
-    return Sky(scatter, float(np.median(np.asarray(sigma)[np.isfinite(shown)])))
+    return Sky(scatter, median(np.asarray(sigma)[np.isfinite(shown)]))
 
 
 def _rough(values: np.ndarray) -> float:
-    return 1.4826 * float(np.median(np.abs(values - np.median(values)))) if values.size else 0.0
+    return robust_scatter(values) if values.size else 0.0
 
 
 def _without_sources(value: np.ndarray, sky: np.ndarray, scatter: float) -> np.ndarray:

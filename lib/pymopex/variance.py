@@ -16,6 +16,7 @@ import numba
 import numpy as np
 
 from pymopex.geometry import Box, FrameMap, PixelMap
+from pymopex.order_statistics import median
 from pymopex.stack import Stack
 
 if TYPE_CHECKING:
@@ -140,8 +141,8 @@ def scatter_ratio(image: np.ndarray, std: np.ndarray, uncertainty: np.ndarray, c
     known = (coverage >= _LEAST_FRAMES) & np.isfinite(share)
     if not known.any():
         return math.nan
-    faint = image[known] <= np.median(image[known])
-    return math.sqrt(float(np.median(share[known][faint])))
+    faint = image[known] <= median(image[known])
+    return math.sqrt(median(share[known][faint]))
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,9 +8,7 @@ from pymopex.frame_check import (
     expected_frame,
     frame_deviation,
     frame_flags,
-    frame_scatter,
     on_frame,
-    tolerance_at,
 )
 from pymopex.geometry import Box, FrameMap, PixelMap
 from pymopex.interpolation import Interpolation, interpolate
@@ -39,6 +37,11 @@ def placed(dx, dy, n=30):
     )
 
 
+def expected(centre, frame_map, coverage=None, scatter=None, tolerance=0.15, **unit):
+    coverage = np.full(frame_map.box.shape, 5.0) if coverage is None else coverage
+    return expected_frame(centre, coverage, scatter, frame_map, tolerance, **unit)
+
+
 def star(frame_map, x, y, flux=1000.0, width=0.6):
     """Frame with a star at a place of the mosaic, averaged over each pixel."""
     column, row = frame_map.to_frame.points(np.array([x]), np.array([y]))
@@ -60,7 +63,7 @@ def test_a_flat_mosaic_gives_a_flat_frame_in_either_unit():
         assert np.nanmedian(mosaic) == pytest.approx(
             value
         )  # counts: a mosaic pixel is a quarter of a frame pixel
-        found = expected_frame(mosaic, frame_map, surface_brightness=surface)
+        found = expected(mosaic, frame_map, surface_brightness=surface).values
         assert found[2:-2, 2:-2] == pytest.approx(8.0, rel=1e-5)
 
 
@@ -73,32 +76,33 @@ def test_the_core_of_a_star_is_expected_nearly_as_the_frame_has_it():
     ]
     centre = np.median(seen, axis=0)
     for frame, frame_map in zip(frames, maps, strict=True):
-        error = np.abs(expected_frame(centre, frame_map) - frame)[4:-4, 4:-4].max()
+        error = np.abs(expected(centre, frame_map).values - frame)[4:-4, 4:-4].max()
         assert error < PEAK_TOLERANCE * frame.max()
     # a frame that is compared with itself alone
-    alone = np.abs(expected_frame(seen[0], maps[0]) - frames[0])[4:-4, 4:-4].max()
+    alone = np.abs(expected(seen[0], maps[0]).values - frames[0])[4:-4, 4:-4].max()
     assert alone < PEAK_TOLERANCE / 3 * frames[0].max()
 
 
 def test_the_tolerance_grows_below_four_frames():
     coverage = np.full((60, 60), 8.0)
     coverage[:, :20], coverage[:, 20:40] = 2.0, 3.0
-    found = tolerance_at(coverage, placed(0, 0), 0.15)
+    found = expected(np.zeros((60, 60)), placed(0, 0), coverage).tolerance
     assert (found[:, 5], found[:, 15], found[:, 25]) == (
         pytest.approx(0.3),
         pytest.approx(0.2),
         pytest.approx(0.15),
     )
-    assert tolerance_at(np.zeros((60, 60)), placed(0, 0), 0.1)[0, 0] == pytest.approx(0.2)
+    none = expected(np.zeros((60, 60)), placed(0, 0), np.zeros((60, 60)), tolerance=0.1)
+    assert none.tolerance[0, 0] == pytest.approx(0.2)
 
 
 def test_nothing_is_expected_where_the_mosaic_knows_nothing():
     mosaic = np.full((60, 60), 3.0)
     mosaic[:, 30:] = np.nan
-    found = expected_frame(mosaic, placed(0, 0))
+    found = expected(mosaic, placed(0, 0)).values
     assert np.isnan(found[:, 16:]).all()
     assert found[:, :14] == pytest.approx(3.0)
-    assert np.isnan(expected_frame(np.full((60, 60), np.nan), placed(0, 0))).all()
+    assert np.isnan(expected(np.full((60, 60), np.nan), placed(0, 0)).values).all()
 
 
 # ---------------------------------------------------------------- deviations and flags
@@ -217,7 +221,8 @@ def test_the_scatter_of_many_frames_is_known_that_of_few_is_not():
     coverage[:, :20], coverage[:, 20:40] = 5.0, 9.0
     scatter = np.full((60, 60), 0.4)
     scatter[:, 50:] = np.nan
-    found = frame_scatter(scatter, coverage, placed(0, 0))
+    found = expected(np.zeros((60, 60)), placed(0, 0), coverage, scatter).scatter
+    assert expected(np.zeros((60, 60)), placed(0, 0), coverage).scatter is None
     assert found[:, 5] == pytest.approx(0.0)
     assert found[:, 15] == pytest.approx(0.2)
     assert found[:, 22] == pytest.approx(0.4)

@@ -128,6 +128,7 @@ def test_selection_agrees_with_sorting(values, data):
     k = data.draw(st.integers(0, len(values) - 1))
     work = np.array(values)
     assert order_statistics.select_rank(work, len(values), k) == np.sort(values)[k]
+    assert order_statistics.median(np.array(values)) == pytest.approx(np.median(values))
     assert order_statistics.median_of(np.array(values), len(values)) == pytest.approx(
         np.median(values), rel=1e-12
     )
@@ -231,3 +232,12 @@ def test_level_is_a_majority_vote_by_cluster():
     assert level(signed, 0.5).tolist() == [[-1, -1, -1, 0], [2, 2, 2, 0], [3, -3, 0, 0]]
     assert level(signed, 0.0).tolist() == signed.tolist()
     assert level(np.zeros((2, 2), int), 0.5).tolist() == [[0, 0], [0, 0]]
+
+
+@pytest.mark.parametrize("shape", [(1,), (2,), (5,), (40, 31), (40, 32)])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_median_and_scatter_of_images(shape, dtype):
+    values = np.random.default_rng(7).normal(3.0, 2.0, shape).astype(dtype)
+    assert order_statistics.median(values) == pytest.approx(float(np.median(values)), rel=1e-6)
+    scatter = 1.4826 * np.median(np.abs(values - np.median(values)))
+    assert order_statistics.robust_scatter(values) == pytest.approx(float(scatter), rel=1e-5)

@@ -27,9 +27,11 @@ def image(placed):
     return values
 
 
-def test_to_the_mosaic(placed, image):
-    expected = interpolate(image, None, None, placed, Interpolation()).data
-    np.testing.assert_array_equal(shared_areas(placed).to_mosaic(image), expected)
+def test_there_and_back_is_interpolation_and_blot(placed, image):
+    there = interpolate(image, None, None, placed, Interpolation()).data
+    (expected,) = shared_areas(placed).blot(there)
+    assert np.isfinite(expected).sum() > 400
+    np.testing.assert_allclose(shared_areas(placed).there_and_back(image), expected, rtol=2e-6, atol=1e-6)
 
 
 def test_to_the_frame_is_the_transposed(placed, image):
@@ -44,9 +46,19 @@ def test_to_the_frame_is_the_transposed(placed, image):
 def test_blot_keeps_a_constant_and_knows_its_gaps(placed):
     mosaic = np.full(placed.box.shape, 7.5, "f4")
     mosaic[20:30, 20:30] = np.nan
-    found = shared_areas(placed).blot(mosaic)
+    (found,) = shared_areas(placed).blot(mosaic)
     assert np.isnan(found).any()
     np.testing.assert_allclose(found[np.isfinite(found)], 7.5, rtol=1e-6)
+
+
+def test_images_blotted_at_once_are_those_blotted_alone(placed):
+    images = np.random.default_rng(4).normal(size=(4, *placed.box.shape)).astype("f4")
+    images[2, 10:30, 20:40] = np.nan
+    areas = shared_areas(placed)
+    for found, image in zip(areas.blot(*images), images, strict=True):
+        np.testing.assert_array_equal(found, areas.blot(image)[0])
+    with pytest.raises(ValueError, match="5 images at once; 4 are possible"):
+        areas.blot(*images, images[0])
 
 
 def test_the_last_one_is_kept(placed):

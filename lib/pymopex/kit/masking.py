@@ -107,25 +107,17 @@ def _fractions(job: RMaskJob) -> tuple[Any, Any, Any]:
 
 def _checked(job: RMaskJob, frame: Frame, placed: FrameMap, found: np.ndarray) -> np.ndarray:
     """Compare the pixels of the frame with what the others show there; gives those that deviate."""
-    from pymopex.frame_check import (
-        expected_frame,
-        frame_deviation,
-        frame_flags,
-        frame_scatter,
-        on_frame,
-        tolerance_at,
-    )
+    from pymopex.frame_check import expected_frame, frame_deviation, frame_flags, on_frame
     from pymopex.kit.interpolate import is_surface_brightness
 
     centre = read_mosaic_part(job.tiles, placed.box, 2)
     surface = is_surface_brightness(read_keyword(frame.path, "BUNIT") or "")
-    expected = expected_frame(centre, placed, surface_brightness=surface)
     coverage = read_section(job.covg_map, *placed.box.slices)
-    tolerance = tolerance_at(coverage, placed, job.check.tolerance)
-    scatter = None
-    if job.temporal and surface:
-        scatter = frame_scatter(read_mosaic_part(job.tiles, placed.box, 1), coverage, placed)
-    deviation = frame_deviation(frame.data, frame.sigma, expected, tolerance, scatter)
+    scatter = read_mosaic_part(job.tiles, placed.box, 1) if job.temporal and surface else None
+    expected = expected_frame(
+        centre, coverage, scatter, placed, job.check.tolerance, surface_brightness=surface
+    )
+    deviation = frame_deviation(frame.data, frame.sigma, *expected)
     sources = on_frame(read_pixels(job.sources) > 0, placed) if job.sources else None
     return frame_flags(deviation, found, sources, job.check) & ~frame.bad
 

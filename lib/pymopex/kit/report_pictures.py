@@ -11,6 +11,7 @@ import numpy as np
 from pymopex.kit import report_facts
 from pymopex.kit.images import read_image
 from pymopex.kit.pictures import MARKED, limits, mark_sources, pyplot
+from pymopex.order_statistics import robust_scatter
 
 if TYPE_CHECKING:
     from pymopex.kit.report import Products
@@ -187,7 +188,7 @@ def _pulls(products: Products, axes: Any) -> str:
     axes.hist(pull, bins=60, range=(-5, 5), density=True, color="tab:blue")
     x = np.linspace(-5, 5, 200)
     axes.plot(x, np.exp(-0.5 * x * x) / np.sqrt(2 * np.pi), color="black", lw=0.8)
-    width = 1.4826 * float(np.median(np.abs(pull - np.median(pull))))
+    width = robust_scatter(pull)
     axes.set(xlabel="(flux in one frame - flux in all) / error", ylabel="share")
     return f"pulls of the fluxes in single frames (width {width:.2f}; the line is that of 1)"
 
