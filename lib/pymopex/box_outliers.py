@@ -12,7 +12,7 @@ import numpy as np
 
 from pymopex.geometry import Box
 from pymopex.order_statistics import select_rank
-from pymopex.outliers import MAD, deepest_pixel, pixel_statistics, smallest
+from pymopex.outliers import MAD, deepest_pixel, least_sigma, pixel_statistics
 from pymopex.sort_networks import BLOCK, LONGEST, Tables, merging, run, sorting, tables
 from pymopex.stack import Stack, column_counts, fill_columns
 
@@ -69,37 +69,62 @@ def _box_values(stack: Stack, y: int, x: int, size: tuple[int, int], values: np.
 
 
 @numba.njit(cache=True, nogil=True)
-def _of_sorted(rows: np.ndarray, order: np.ndarray, i: int, n: int, bias: int) -> tuple[float, float]:
-    """Centre and scatter of the first n values of column i, the row of each rank given.
+def _of_sorted(
+    rows: np.ndarray,
+    order: np.ndarray,
+    counts: np.ndarray,
+    side: int,
+    bias: int,
+    middles: np.ndarray,
+    widths: np.ndarray,
+) -> None:
+    """Centre and scatter of the values of each box of a block, the row of each rank given.
 
-    The scatter is the distance of the same rank. Distances of the values below the centre, and of those above, are
-    sorted: the number that is taken of the lower ones is halved until both lists agree.
+    A box has the values of `side` columns, whose numbers are the counts. The scatter is the distance of the same rank.
+    Distances of the values below the centre, and of those above, are sorted: the number that is taken of the lower
+    ones is halved until both lists agree.
     """
-    rank = max(0, n // 2 - bias)
-    middle = np.float64(rows[order[rank], i])
-    wanted, above = rank + 1, n - rank - 1  # the value itself counts below, with distance 0
-    low, high = max(1, wanted - above), wanted
-    while low < high:
-        part = (low + high) // 2
-        below_next = middle - rows[order[rank - part], i]
-        above_last = rows[order[rank + wanted - part], i] - middle
-        if below_next < above_last:
-            low = part + 1
-        else:
-            high = part
-    width = middle - rows[order[rank - low + 1], i]
-    if wanted > low:
-        width = max(width, rows[order[rank + wanted - low], i] - middle)
-    return middle, width
+    for i in range(middles.size):
+        n = 0
+        for column in range(side):
+            n += counts[i + column]
+        if n == 0:
+            continue
+        rank = max(0, n // 2 - bias)
+        middle = np.float64(rows[order[rank], i])
+        wanted, above = rank + 1, n - rank - 1  # the value itself counts below, with distance 0
+        low, high = max(1, wanted - above), wanted
+        while low < high:
+            part = (low + high) // 2
+            below_next = middle - rows[order[rank - part], i]
+            above_last = rows[order[rank + wanted - part], i] - middle
+            if below_next < above_last:
+                low = part + 1
+            else:
+                high = part
+        width = middle - rows[order[rank - low + 1], i]
+        if wanted > low:
+            width = max(width, rows[order[rank + wanted - low], i] - middle)
+        middles[i], widths[i] = middle, width
 
 
 @numba.njit(cache=True, nogil=True)
-def _any_near(value: np.ndarray, start: int, stop: int, middle: float, width: float) -> bool:
-    """Tell whether a value of a pixel lies near the centre of its box."""
-    near = False
-    for k in range(start, stop):
-        near = near or abs(value[k] - middle) <= width
-    return near
+def _settle(
+    first: np.ndarray, value: np.ndarray, least: np.ndarray, middle: np.ndarray, width: np.ndarray
+) -> None:
+    """Turn widths of boxes into scatters that are not below the smallest uncertainty of the pixel.
+
+    Pixels without values get NaN, those without one near the centre of their box a negative scatter.
+    """
+    for i in range(middle.size):
+        start, stop = first[i], first[i + 1]
+        if stop == start:
+            middle[i] = width[i] = np.nan
+            continue
+        scatter, near = max(width[i] / MAD, least[i]), False
+        for k in range(start, stop):
+            near = near or abs(value[k] - middle[i]) <= scatter
+        width[i] = scatter if near else -1.0
 
 
 @numba.njit(cache=True, nogil=True)
@@ -131,44 +156,35 @@ def _boxes(
     scatter = centre.copy()
     deepest = deepest_pixel(stack) * size[0] * size[1]
     values, work = np.empty(deepest), np.empty(deepest)
-    first, value, sigma = (
-        stack.first,
-        stack.value,
-        stack.sigma,
-    )  # a stack handed on for each pixel costs as much as the box
+    middles, widths, least = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
     most = sorts[0].size - 2
     counts = np.empty(BLOCK + size[1] - 1, np.int64)
     columns = np.empty((most, counts.size), np.float32)
     rows = np.empty((most * size[1], BLOCK), np.float32)
     for j in range(shape[0]):
         for i in range(0, shape[1], BLOCK):
-            width = min(BLOCK, shape[1] - i)
+            wide = min(BLOCK, shape[1] - i)
             y, x = corner[0] + j, corner[1] + i
-            left = x - size[1] // 2
-            longest = column_counts(stack, y, left, size[0], counts[: width + size[1] - 1])
+            left, middle, width = x - size[1] // 2, middles[:wide], widths[:wide]
+            longest = column_counts(stack, y, left, size[0], counts[: wide + size[1] - 1])
             if longest == 0:
                 continue
-            order = merges[3][:0]
+            first = stack.first[y * stack.nx + x :]
             if longest <= most:
-                order = _sort_block(stack, (y, left), size, longest, width, columns, rows, sorts, merges)
-            for k in range(width):
-                p = y * stack.nx + x + k
-                start, stop = first[p], first[p + 1]
-                if stop == start:
-                    continue
-                if order.size:
-                    n = 0
-                    for i_column in range(size[1]):
-                        n += counts[k + i_column]
-                    middle, spread = _of_sorted(rows, order, k, n, bias)
-                else:
-                    middle, spread = _select(stack, y, x + k, size, bias, values, work)
-                spread /= MAD
-                if sigma.size:
-                    spread = max(spread, smallest(sigma, start, stop))
-                if not _any_near(value, start, stop, middle, spread):
-                    middle, spread = pixel_statistics(stack, p, True, min_pix_num, values, work)
-                centre[j, i + k], scatter[j, i + k] = middle, spread
+                order = _sort_block(stack, (y, left), size, longest, wide, columns, rows, sorts, merges)
+                _of_sorted(rows, order, counts, size[1], bias, middle, width)
+            else:
+                for k in range(wide):
+                    if first[k] < first[k + 1]:
+                        middle[k], width[k] = _select(stack, y, x + k, size, bias, values, work)
+            least_sigma(first, stack.sigma, least[:wide])
+            _settle(first, stack.value, least, middle, width)
+            for k in range(wide):
+                if width[k] < 0.0:
+                    middle[k], width[k] = pixel_statistics(
+                        stack, y * stack.nx + x + k, True, min_pix_num, values, work
+                    )
+            centre[j, i : i + wide], scatter[j, i : i + wide] = middle, width
     return centre, scatter
 
 

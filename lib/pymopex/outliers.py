@@ -262,13 +262,19 @@ def _trimmed(values: np.ndarray, n: int) -> tuple[float, float]:
 
 
 @numba.njit(cache=True, nogil=True)
-def smallest(sigma: np.ndarray, start: int, stop: int) -> float:
-    """Smallest of the uncertainties from start to stop that are above 0; 0 if none is."""
-    least = np.inf
-    for i in range(start, stop):
-        if sigma[i] > 0.0:
-            least = min(least, sigma[i])
-    return least if least < np.inf else 0.0
+def least_sigma(first: np.ndarray, sigma: np.ndarray, out: np.ndarray) -> None:
+    """Smallest of the uncertainties above 0 of each pixel; 0 if none is, and without any.
+
+    As all that is done for each pixel, it is done for many in one call: an array handed on to a function is counted,
+    by an operation that takes longer than that on a pixel.
+    """
+    for k in range(out.size):
+        least = np.inf
+        if sigma.size:
+            for i in range(first[k], first[k + 1]):
+                if sigma[i] > 0.0:
+                    least = min(least, np.float64(sigma[i]))
+        out[k] = least if least < np.inf else 0.0
 
 
 @numba.njit(cache=True, nogil=True)
@@ -278,19 +284,20 @@ def pixel_statistics(
     """Temporal statistics of one pixel that has values."""
     start, stop = stack.first[p], stack.first[p + 1]
     n = stop - start
+    least_sigma(stack.first[p : p + 2], stack.sigma, work[:1])
+    least = work[0]
     for i in range(n):
         values[i] = stack.value[start + i]
     centre, scatter = _robust(values, work, n) if robust else _trimmed(values, n)
-    return centre, _not_below(stack.sigma, start, stop, min_pix_num, scatter)
+    return centre, _not_below(least, n, min_pix_num, scatter, stack.sigma.size > 0)
 
 
 @numba.njit(cache=True, nogil=True)
-def _not_below(sigma: np.ndarray, start: int, stop: int, min_pix_num: int, scatter: float) -> float:
+def _not_below(least: float, n: int, min_pix_num: int, scatter: float, with_sigma: bool) -> float:
     """Scatter of a pixel that is not below its smallest uncertainty, which few values have in its place."""
-    if sigma.size:
-        least = smallest(sigma, start, stop)
-        return least if stop - start < min_pix_num else max(scatter, least)
-    return np.nan if stop - start < min_pix_num else scatter
+    if with_sigma:
+        return least if n < min_pix_num else max(scatter, least)
+    return np.nan if n < min_pix_num else scatter
 
 
 @numba.njit(cache=True, nogil=True)
@@ -311,6 +318,7 @@ def _temporal(stack: Stack, robust: bool, min_pix_num: int, sorts: Tables) -> tu
     values, work = np.empty(deepest), np.empty(deepest)
     most = sorts[0].size - 2 if robust else 0
     counts, columns, middle = np.empty(BLOCK, np.int64), np.empty((most, BLOCK), np.float32), np.zeros(BLOCK)
+    least = np.empty(BLOCK)
     for y in range(stack.ny):
         for x in range(0, stack.nx, BLOCK):
             width = min(BLOCK, stack.nx - x)
@@ -321,7 +329,9 @@ def _temporal(stack: Stack, robust: bool, min_pix_num: int, sorts: Tables) -> tu
                 centre[y, x : x + width] = middle[:width]
                 _distances(columns, longest, middle, counts[:width])
                 _medians(columns, run(sorts, longest, columns, width), counts[:width], middle)
-                _settle(stack, y, x, min_pix_num, counts[:width], middle, scatter[y])
+                least_sigma(stack.first[y * stack.nx + x :], stack.sigma, least[:width])
+                with_sigma = stack.sigma.size > 0
+                _settle(counts[:width], middle, least, min_pix_num, with_sigma, scatter[y, x:])
             else:
                 for k in range(width):
                     if counts[k]:
@@ -354,20 +364,17 @@ def _distances(columns: np.ndarray, longest: int, middle: np.ndarray, counts: np
 
 @numba.njit(cache=True, nogil=True)
 def _settle(
-    stack: Stack,
-    y: int,
-    x: int,
-    min_pix_num: int,
     counts: np.ndarray,
     deviation: np.ndarray,
+    least: np.ndarray,
+    min_pix_num: int,
+    with_sigma: bool,
     scatter: np.ndarray,
 ) -> None:
     """Turn median deviations of the pixels of a block into their scatter."""
-    first, sigma = stack.first[y * stack.nx + x :], stack.sigma
     for k in range(counts.size):
         if counts[k]:
-            width = deviation[k] / MAD
-            scatter[x + k] = _not_below(sigma, first[k], first[k + 1], min_pix_num, width)
+            scatter[k] = _not_below(least[k], counts[k], min_pix_num, deviation[k] / MAD, with_sigma)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -310,42 +310,50 @@ def on_image(
     sides: tuple[np.ndarray, np.ndarray], work: Workspace, shape: tuple[int, int]
 ) -> tuple[int, int]:
     """Find the first quadrilateral of a row that may touch an image, and the first after the last one."""
-    low, high = sides
-    span = work.width, work.height
-    start, stop = 0, low.shape[1] - 1
-    while start < stop and not _any_touches(low, high, start, min(start + _BLOCK, stop), span, shape):
+    low, high, span = sides[0], sides[1], (work.width, work.height)
+    x0, x1, y0, y1 = low[0], high[0], low[1], high[1]
+    start, stop = 0, x0.size - 1
+    while start < stop and not _any_touches(x0, x1, y0, y1, start, min(start + _BLOCK, stop), span, shape):
         start += _BLOCK
-    start = min(start, stop)
-    while start < stop and not _any_touches(low, high, start, start + 1, span, shape):
+    while start < stop and not _touches(_first_cell(x0, x1, start), _first_cell(y0, y1, start), span, shape):
         start += 1
-    while start < stop and not _any_touches(low, high, max(start, stop - _BLOCK), stop, span, shape):
+    start = min(start, stop)
+    while start < stop and not _any_touches(x0, x1, y0, y1, max(start, stop - _BLOCK), stop, span, shape):
         stop = max(start, stop - _BLOCK)
-    while start < stop and not _any_touches(low, high, stop - 1, stop, span, shape):
+    while start < stop and not _touches(
+        _first_cell(x0, x1, stop - 1), _first_cell(y0, y1, stop - 1), span, shape
+    ):
         stop -= 1
     return start, stop
 
 
 @jit
 def _any_touches(
-    low: np.ndarray, high: np.ndarray, start: int, stop: int, span: tuple[int, int], shape: tuple[int, int]
+    x0: np.ndarray,
+    x1: np.ndarray,
+    y0: np.ndarray,
+    y1: np.ndarray,
+    start: int,
+    stop: int,
+    span: tuple[int, int],
+    shape: tuple[int, int],
 ) -> bool:
     """Tell whether any of some quadrilaterals of a row may touch an image."""
-    x0, x1, y0, y1 = low[0, start:], high[0, start:], low[1, start:], high[1, start:]
     found = 0
-    for k in range(stop - start):
-        i0, j0 = _first_cell(x0, x1, k), _first_cell(y0, y1, k)
-        found += _touches(i0, j0, span[0], span[1], shape)
+    for k in range(start, stop):
+        found += _touches(_first_cell(x0, x1, k), _first_cell(y0, y1, k), span, shape)
     return found > 0
 
 
 @jit_inline
 def _first_cell(low: np.ndarray, high: np.ndarray, k: int) -> float:
-    return np.floor(min(min(low[k], low[k + 1]), min(high[k], high[k + 1])))
+    a, b = np.uint64(k), np.uint64(k) + np.uint64(1)  # unsigned: no test for negative indices
+    return np.floor(min(min(low[a], low[b]), min(high[a], high[b])))
 
 
 @jit_inline
-def _touches(i0: float, j0: float, width: int, height: int, shape: tuple[int, int]) -> bool:
-    return -width < i0 < shape[1] and -height < j0 < shape[0]
+def _touches(i0: float, j0: float, span: tuple[int, int], shape: tuple[int, int]) -> bool:
+    return -span[0] < i0 < shape[1] and -span[1] < j0 < shape[0]
 
 
 def gather(
@@ -422,7 +430,7 @@ def places(
     """Find the first cell of each quadrilateral on an image with a border; off the image, a corner of the border."""
     for k in range(at.size):
         i0, j0 = first[0, k], first[1, k]
-        inside = _touches(i0, j0, span[0], span[1], shape)
+        inside = _touches(i0, j0, span, shape)
         at[k] = (j0 + border) * (shape[1] + 2 * border) + i0 + border if inside else 0
 
 
@@ -521,7 +529,7 @@ def _scatter(
         cell_areas(work, n)
         for k in range(n):
             i0, j0 = first[0, k], first[1, k]
-            if good[j, k] == 0.0 or not _touches(i0, j0, width, height, shape):
+            if good[j, k] == 0.0 or not _touches(i0, j0, (width, height), shape):
                 continue
             for b in range(max(0, -j0), min(height, shape[0] - j0)):
                 for a in range(max(0, -i0), min(width, shape[1] - i0)):

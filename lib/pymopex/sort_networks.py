@@ -96,10 +96,14 @@ def run(networks: Tables, n: int, rows: np.ndarray, width: int) -> np.ndarray:
 
 @numba.njit(cache=True, nogil=True)
 def apply(pairs: np.ndarray, rows: np.ndarray, width: int) -> None:
-    """Compare the first columns of rows of an array, which are changed."""
+    """Compare the first columns of rows of a contiguous array, which are changed."""
+    flat, length = (
+        rows.ravel(),
+        np.uint64(rows.shape[1]),
+    )  # rows taken out as arrays would be counted one by one
     for k in range(pairs.shape[0]):
-        a, b = rows[pairs[k, 0]], rows[pairs[k, 1]]
-        for i in range(width):
-            x, y = a[i], b[i]
-            a[i] = x if x < y else y
-            b[i] = y if x < y else x
+        a, b = np.uint64(pairs[k, 0]) * length, np.uint64(pairs[k, 1]) * length
+        for i in range(np.uint64(width)):
+            x, y = flat[a + i], flat[b + i]
+            flat[a + i] = x if x < y else y
+            flat[b + i] = y if x < y else x

@@ -30,8 +30,20 @@ TYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
 _BITS = {np.dtype(code[1:]): bits for bits, code in TYPES.items()}
 _SCALED = {b"BSCALE  ", b"BZERO   ", b"BLANK   "}
-_STRUCTURE = re.compile(r"(SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|BSCALE|BZERO|BLANK)$")
-_VALID = re.compile(r"(?:(?=.{8}= )[A-Z0-9_-]+ *= [ -~]{70}|(?:COMMENT |HISTORY | {8})[ -~]{72})$")
+_STRUCTURE = {
+    "SIMPLE",
+    "XTENSION",
+    "BITPIX",
+    "NAXIS",
+    "EXTEND",
+    "PCOUNT",
+    "GCOUNT",
+    "GROUPS",
+    "BSCALE",
+    "BZERO",
+    "BLANK",
+}
+_VALID = re.compile(r"(?:(?=.{8}= )[A-Z0-9_-]+ *= [ -~]{70}|(?:COMMENT |HISTORY | {8})[ -~]{72})*")
 _NARROW = 4  # a part of fewer columns than the width over this is not read row by row
 _SHOWN = 72  # characters of a HISTORY card
 _PORTION = 1 << 18  # bytes of pixels read or written at once: what the second cache of a core holds easily
@@ -86,6 +98,11 @@ def _end_of(head: bytes) -> int:
     return at
 
 
+def _is_structure(key: str) -> bool:
+    """Tell whether a keyword says how the pixels lie in the file."""
+    return key in _STRUCTURE or (key.startswith("NAXIS") and key[5:].isdigit())
+
+
 def _plain(cards: bytes, size: int) -> Plain | None:
     if not _SCALED.isdisjoint(cards[at : at + 8] for at in range(0, len(cards), _CARD)):
         return None
@@ -123,9 +140,10 @@ def header_of(plain: Plain) -> fits.Header:
 def cards_of(plain: Plain) -> Cards | None:
     """Give the cards of a header as they stand, without those of the structure; None if any is not valid."""
     text = plain.header.decode("latin-1")
-    cards = [text[at : at + _CARD] for at in range(0, len(text), _CARD)]
-    kept = tuple(card for card in cards if not _STRUCTURE.match(card[:8].rstrip()))
-    return kept if all(map(_VALID.match, kept)) else None
+    if not _VALID.fullmatch(text):
+        return None
+    cards = (text[at : at + _CARD] for at in range(0, len(text), _CARD))
+    return tuple(card for card in cards if not _is_structure(card[:8].rstrip()))
 
 
 def pixels(path: str, plain: Plain) -> np.ndarray:
@@ -237,13 +255,13 @@ def cards_in(header: fits.Header) -> Cards:
     """Give the cards of a header as they will stand in a file, without those of the structure."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of cards that astropy mends
-        return tuple(_image(card) for card in header.cards if not _STRUCTURE.match(card.keyword))
+        return tuple(_image(card) for card in header.cards if not _is_structure(card.keyword))
 
 
 def _image(card: Any) -> str:
     """Give a card as it stands in the file; one that was read and is not valid is mended by astropy."""
     raw = getattr(card, "_image", None)
-    if raw is not None and not getattr(card, "_modified", True) and _VALID.match(raw):
+    if raw is not None and not getattr(card, "_modified", True) and _VALID.fullmatch(raw):
         return raw
     return str(card)
 
