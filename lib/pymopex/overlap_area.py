@@ -49,8 +49,6 @@ class Workspace(NamedTuple):
         Areas below this are rounding and count as none. [cell]
     lines : ndarray, shape (2, 2, m)
         x and y of the corners at the two sides of a row, which takes over one of them from the row below.
-    least : ndarray, shape (n,)
-        Scratch: lower or left edge of the first cell.
     q : ndarray, shape (8, n)
         Corners relative to the first cell: x0, x1, x2, x3, y0, y1, y2, y3.
     inverse : ndarray, shape (8, n)
@@ -65,7 +63,6 @@ class Workspace(NamedTuple):
     height: int
     floor: float
     lines: np.ndarray
-    least: np.ndarray
     q: np.ndarray
     inverse: np.ndarray
     first: np.ndarray
@@ -91,7 +88,6 @@ def workspace(span: tuple[int, int], n: int, n_corners: int, *, small: bool = Fa
         height,
         _ROUNDING[np.dtype(dtype)] * width * height,
         np.empty((2, 2, n_corners)),
-        np.empty(n),
         np.empty((8, n), dtype),
         np.empty((8, n), dtype),
         np.empty((2, n), np.int32),
@@ -178,16 +174,22 @@ def _corner_of(q: np.ndarray, inverse: np.ndarray, n: int, column: int, row: int
 
 
 @jit
-def _least(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray, out: np.ndarray) -> None:
-    """First cell along an axis of quadrilaterals with corners a, b, c, d, which start half a pixel below cell 0."""
-    for k in range(a.size):
-        out[k] = np.floor(min(min(a[k], b[k]), min(c[k], d[k])))
-
-
-@jit
-def _relative(corner: np.ndarray, least: np.ndarray, out: np.ndarray) -> None:
-    for k in range(corner.size):
-        out[k] = corner[k] - least[k]
+def _relative(
+    a: np.ndarray,
+    b: np.ndarray,
+    c: np.ndarray,
+    d: np.ndarray,
+    first: np.ndarray,
+    qa: np.ndarray,
+    qb: np.ndarray,
+    qc: np.ndarray,
+    qd: np.ndarray,
+) -> None:
+    """Find the first cell along an axis of quadrilaterals with corners a, b, c, d, and the corners relative to it."""
+    for k in range(first.size):
+        least = np.floor(min(min(a[k], b[k]), min(c[k], d[k])))
+        first[k] = np.int32(least)
+        qa[k], qb[k], qc[k], qd[k] = a[k] - least, b[k] - least, c[k] - least, d[k] - least
 
 
 @jit
@@ -203,13 +205,8 @@ def load_row(work: Workspace, sides: tuple[np.ndarray, np.ndarray], step: int, s
         else:
             a, b = low[2 * start :: 2].copy(), low[2 * start + 1 :: 2].copy()
             d, c = high[2 * start :: 2].copy(), high[2 * start + 1 :: 2].copy()
-        a, b, c, d = a[:n], b[:n], c[:n], d[:n]
-        least, q, first = work.least[:n], work.q, work.first[axis]
-        _least(a, b, c, d, least)
-        for k in range(n):
-            first[k] = np.int32(least[k])
-        for number, corner in enumerate((a, b, c, d)):
-            _relative(corner, least, q[4 * axis + number])
+        q = work.q[4 * axis :]
+        _relative(a, b, c, d, work.first[axis, :n], q[0], q[1], q[2], q[3])
 
 
 @jit
@@ -469,7 +466,7 @@ def _means(sums: np.ndarray, n: int, mean: np.ndarray, mean_sigma: np.ndarray, c
         covered, inverse = weight > COVERAGE_FLOOR * total, 1.0 / weight
         mean[k] = np.float32(value * inverse) if covered else nan
         mean_sigma[k] = np.float32(error * inverse) if covered else nan
-        coverage[k] = np.float32(weight / total) if covered else _ZERO
+        coverage[k] = np.float32(weight) / np.float32(total) if covered else _ZERO
 
 
 def scatter(
