@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numba
@@ -10,6 +10,7 @@ import numpy as np
 
 from pymopex.geometry import Box
 from pymopex.order_statistics import median_of
+from pymopex.stack import Images, in_line, places
 
 _ROWS = 16  # of a tile that all pairs go over before the next: they stay in the fast cache
 _SAMPLE = 800  # pixels of a pair that tell its difference about, of an error of 1.25 / sqrt(800) sigma
@@ -51,9 +52,9 @@ class Parts(NamedTuple):
         cls,
         tile: Box,
         boxes: Sequence[Box],
-        data: Iterable[np.ndarray],
-        coverage: Iterable[np.ndarray],
-        sigma: Iterable[np.ndarray] | None,
+        data: Images,
+        coverage: Images,
+        sigma: Images | None,
     ) -> Parts:
         """Put the parts of frames on a tile behind each other.
 
@@ -63,37 +64,19 @@ class Parts(NamedTuple):
             The tile.
         boxes : sequence of Box
             Place of each part; inside the tile.
-        data, coverage : iterable of ndarray, each of the shape of its box
-            Values, NaN = no data, and coverages; copied one after the other.
-        sigma : iterable of ndarray, or None
-            1-sigma uncertainties.
-
-        Returns
-        -------
-        Parts
-            A copy of all.
+        data, coverage, sigma : float32 ndarray, shape (n,), or sequence of ndarray
+            Values, NaN = no data, coverages and 1-sigma uncertainties, as for `Stack.build`; `sigma` may be None. Lines
+            become part of the result, and are changed where there is no value.
 
         Raises
         ------
         ValueError
             A part is not inside the tile, or not of the shape of its box.
         """
-        for box in boxes:
-            box.within(tile)
-        rows = [(box.y0 - tile.y0, box.x0 - tile.x0, box.ny, box.nx) for box in boxes]
-        place = np.array(rows, np.int64).reshape(-1, 4)
-        sizes = place[:, 2] * place[:, 3]
-        start = np.cumsum(sizes) - sizes
-        images = [
-            np.empty(0 if kind is None else sizes.sum(), np.float32) for kind in (data, coverage, sigma)
-        ]
-        for flat, kind in zip(images, (data, coverage, sigma), strict=True):
-            for image, box, first in zip(kind or (), boxes, start, strict=kind is not None):
-                if image.shape != box.shape:
-                    raise ValueError(f"an image of shape {image.shape} for a box of shape {box.shape}")
-                flat[first : first + image.size].reshape(box.shape)[...] = image
-        _clear(*images)
-        return cls(*tile.shape, place, start, *images)
+        place, start = places(tile, boxes)
+        lines = [in_line(kind, boxes) for kind in (data, coverage, sigma)]
+        _clear(*lines)
+        return cls(*tile.shape, place, start, *lines)
 
 
 @_jit

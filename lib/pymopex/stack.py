@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import numba
 import numpy as np
-from numba.typed import List
 
 from pymopex.geometry import Box
+
+Images = np.ndarray | Sequence[np.ndarray]
 
 
 class Stack(NamedTuple):
@@ -55,9 +56,9 @@ class Stack(NamedTuple):
         cls,
         tile: Box,
         boxes: Sequence[Box],
-        data: Sequence[np.ndarray],
-        coverage: Sequence[np.ndarray] | None,
-        sigma: Sequence[np.ndarray] | None,
+        data: Images,
+        coverage: Images | None,
+        sigma: Images | None,
     ) -> Stack:
         """Put the parts of frames that lie on a tile together.
 
@@ -67,11 +68,11 @@ class Stack(NamedTuple):
             The tile.
         boxes : sequence of Box
             Place of each part; inside the tile.
-        data : sequence of ndarray, each of the shape of its box
-            Values, NaN = no data.
-        coverage : sequence of ndarray, or None
+        data : float32 ndarray, shape (n,), or sequence of ndarray
+            Values, NaN = no data: the rows of all parts one behind the other, or an image of the shape of each box.
+        coverage : such, or None
             Coverages; without them, every value counts.
-        sigma : sequence of ndarray, or None
+        sigma : such, or None
             1-sigma uncertainties.
 
         Returns
@@ -84,17 +85,9 @@ class Stack(NamedTuple):
         ValueError
             A part is not inside the tile, or not of the shape of its box.
         """
-        parts = [box.within(tile) for box in boxes]
-        for kind, images in (("data", data), ("coverage", coverage or ()), ("sigma", sigma or ())):
-            for box, array in zip(boxes, images, strict=False):
-                if array.shape != box.shape:
-                    raise ValueError(f"{kind} of shape {array.shape} for a box of shape {box.shape}")
-        if not parts:
-            first, nothing = np.zeros(tile.ny * tile.nx + 1, np.int64), np.empty(0, np.float32)
-            return cls(tile.ny, tile.nx, first, np.empty(0, np.int32), nothing, nothing, nothing, 0)
-        images = [_images(kind) for kind in (data, coverage or _NONE, sigma or _NONE)]
-        corners = np.array([(box.y0 - tile.y0, box.x0 - tile.x0) for box in boxes], np.int64)
-        first = _count(tile.ny, tile.nx, corners, images[0], images[1])
+        place, start = places(tile, boxes)
+        lines = [in_line(kind, boxes) for kind in (data, coverage, sigma)]
+        first = _count(tile.ny, tile.nx, place, start, lines[0], lines[1])
         n = int(first[-1])
         result = cls(
             *tile.shape,
@@ -103,30 +96,69 @@ class Stack(NamedTuple):
             np.empty(n, "f4"),
             np.empty(n if coverage is not None else 0, "f4"),
             np.empty(n if sigma is not None else 0, "f4"),
-            len(parts),
+            len(boxes),
         )
-        _fill(result, corners, *images)
+        _fill(result, place, start, *lines)
         return result
 
 
-_NONE = (np.zeros((0, 0), np.float32),)
+def places(tile: Box, boxes: Sequence[Box]) -> tuple[np.ndarray, np.ndarray]:
+    """Place the parts of frames on a tile, for images `in_line`.
+
+    Returns
+    -------
+    place : int64 ndarray, shape (n, 4)
+        First row and column of each part on the tile, and its rows and columns.
+    start : int64 ndarray, shape (n,)
+        Its first entry in a line.
+
+    Raises
+    ------
+    ValueError
+        A part is not inside the tile.
+    """
+    for box in boxes:
+        box.within(tile)
+    rows = [(box.y0 - tile.y0, box.x0 - tile.x0, box.ny, box.nx) for box in boxes]
+    place = np.array(rows, np.int64).reshape(-1, 4)
+    sizes = place[:, 2] * place[:, 3]
+    return place, np.cumsum(sizes) - sizes
 
 
-def _images(images: Sequence[np.ndarray]) -> List:
-    return List([np.ascontiguousarray(image, dtype=np.float32) for image in images])
+def in_line(images: Images | None, boxes: Sequence[Box]) -> np.ndarray:
+    """Put the rows of images on boxes one behind the other, if they are not so already: float32, empty for None.
+
+    Raises
+    ------
+    ValueError
+        An image is not of the shape of its box, or a line not as long as the boxes have pixels.
+    """
+    if images is None:
+        return np.empty(0, np.float32)
+    if isinstance(images, np.ndarray):
+        if images.shape != (size := sum(box.nx * box.ny for box in boxes),):
+            raise ValueError(f"values of shape {images.shape} for boxes of {size} pixels")
+        return images
+    for image, box in zip(images, boxes, strict=True):
+        if image.shape != box.shape:
+            raise ValueError(f"an image of shape {image.shape} for a box of shape {box.shape}")
+    rows = [np.asarray(image, np.float32).ravel() for image in images]
+    return np.concatenate([np.empty(0, np.float32), *rows])
 
 
 @numba.njit(cache=True, nogil=True)
-def _count(ny: int, nx: int, corners: np.ndarray, data: List, coverage: List) -> np.ndarray:
+def _count(
+    ny: int, nx: int, place: np.ndarray, start: np.ndarray, data: np.ndarray, coverage: np.ndarray
+) -> np.ndarray:
     """First entry of each pixel."""
     first = np.zeros(ny * nx + 1, np.int64)
-    with_coverage = coverage[0].size > 0
-    for number in range(len(data)):
-        values, covered = data[number], coverage[number if with_coverage else 0]
-        for j in range(values.shape[0]):
-            row = (corners[number, 0] + j) * nx + corners[number, 1] + 1
-            for i in range(values.shape[1]):
-                if np.isfinite(values[j, i]) and (not with_coverage or covered[j, i] > 0.0):
+    with_coverage = coverage.size > 0
+    for number in range(start.size):
+        y0, x0, height, width = place[number]
+        for j in range(height):
+            row, at = (y0 + j) * nx + x0 + 1, start[number] + j * width
+            for i in range(width):
+                if np.isfinite(data[at + i]) and (not with_coverage or coverage[at + i] > 0.0):
                     first[row + i] += 1
     for p in range(ny * nx):
         first[p + 1] += first[p]
@@ -134,30 +166,36 @@ def _count(ny: int, nx: int, corners: np.ndarray, data: List, coverage: List) ->
 
 
 @numba.njit(cache=True, nogil=True)
-def _fill(stack: Stack, corners: np.ndarray, data: List, coverage: List, sigma: List) -> None:
+def _fill(
+    stack: Stack,
+    place: np.ndarray,
+    start: np.ndarray,
+    data: np.ndarray,
+    coverage: np.ndarray,
+    sigma: np.ndarray,
+) -> None:
     """Fill the entries row by row of the tile, so that those of a row stay in the fast cache."""
     with_sigma, with_coverage = stack.sigma.size > 0, stack.coverage.size > 0
     layer, value, coverages, sigmas = stack.layer, stack.value, stack.coverage, stack.sigma
-    place = np.empty(stack.nx, np.int64)
+    free = np.empty(stack.nx, np.int64)
     for row in range(stack.ny):
-        place[:] = stack.first[row * stack.nx : (row + 1) * stack.nx]
-        for number in range(len(data)):
-            j, column = row - corners[number, 0], corners[number, 1]
-            if j < 0 or j >= data[number].shape[0]:
+        free[:] = stack.first[row * stack.nx : (row + 1) * stack.nx]
+        for number in range(start.size):
+            y0, x0, height, width = place[number]
+            if not 0 <= row - y0 < height:
                 continue
-            values = data[number][j]
-            covered = coverage[number][j] if with_coverage else values
-            errors = sigma[number][j] if with_sigma else values
-            for i in range(values.size):
-                if np.isfinite(values[i]) and (not with_coverage or covered[i] > 0.0):
-                    at = place[column + i]
-                    place[column + i] = at + 1
-                    layer[at] = number
-                    value[at] = values[i]
+            begin = start[number] + (row - y0) * width
+            for i in range(width):
+                at = begin + i
+                if np.isfinite(data[at]) and (not with_coverage or coverage[at] > 0.0):
+                    entry = free[x0 + i]
+                    free[x0 + i] = entry + 1
+                    layer[entry] = number
+                    value[entry] = data[at]
                     if with_coverage:
-                        coverages[at] = covered[i]
+                        coverages[entry] = coverage[at]
                     if with_sigma:
-                        sigmas[at] = errors[i]
+                        sigmas[entry] = sigma[at]
 
 
 @numba.njit(cache=True, nogil=True)

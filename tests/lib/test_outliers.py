@@ -57,8 +57,10 @@ def test_a_part_must_fit_its_box_and_the_tile():
     tile = Box(0, 0, 3, 2)
     with pytest.raises(ValueError, match="not inside"):
         Stack.build(tile, [Box(2, 0, 2, 2)], [np.ones((2, 2))], [np.ones((2, 2))], None)
-    with pytest.raises(ValueError, match=r"data of shape \(2, 2\) for a box of shape \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"an image of shape \(2, 2\) for a box of shape \(2, 3\)"):
         Stack.build(tile, [tile], [np.ones((2, 2))], [np.ones((2, 3))], None)
+    with pytest.raises(ValueError, match=r"values of shape \(4,\) for boxes of 6 pixels"):
+        Stack.build(tile, [tile], np.ones(6), np.ones(4), None)
 
 
 # ---------------------------------------------------------------- temporal

@@ -415,8 +415,10 @@ def _bears(header: fits.Header, stamp: Stamp) -> bool:
     return list(map(str, header.get("HISTORY", ())))[-len(wanted) :] == wanted
 
 
-def read_section(path: str, rows: slice, columns: slice, plane: int | None = None) -> np.ndarray:
-    """Read a rectangle of an image, or of one plane of a cube, without reading the rest.
+def read_section(
+    path: str, rows: slice, columns: slice, plane: int | None = None, out: np.ndarray | None = None
+) -> np.ndarray:
+    """Read a rectangle of an image, or of one plane of a cube, without reading the rest; into `out` if it is given.
 
     Raises
     ------
@@ -430,10 +432,13 @@ def read_section(path: str, rows: slice, columns: slice, plane: int | None = Non
     with _refused(path):
         plain = plain_fits.place_of(path)
         if plain is not None and (len(plain.shape) == 3) == (plane is not None):
-            return plain_fits.section(path, plain, rows, columns, plane)
+            return plain_fits.section(path, plain, rows, columns, plane, out)
     with _opened(path, memmap=False) as hdu:  # astropy maps no scaled pixels; a section reads its rows alone
         wanted = (rows, slice(None)) if plane is None else (plane, rows, slice(None))
         part = hdu.section[wanted][:, columns]  # whole rows are one piece of the file: one read
+    if out is not None:
+        out[...] = part
+        return out
     return np.ascontiguousarray(part, dtype=part.dtype.newbyteorder("="))
 
 

@@ -127,38 +127,43 @@ def stack(chosen: list[Layer], tile: Box, *, need_sigma: bool = True, need_cover
     """
     from pymopex.stack import Stack
 
-    boxes, data, coverage, sigma = _read_parts(chosen, tile, need_sigma)
-    return Stack.build(
-        tile,
-        boxes,
-        list(data),
-        list(coverage) if need_coverage else None,
-        list(sigma) if sigma is not None else None,
-    )
+    return Stack.build(tile, *_read_parts(chosen, tile, need_coverage, need_sigma))
 
 
 def parts(chosen: list[Layer], tile: Box) -> Parts:
     """Read the parts of interpolated frames that lie on a tile, one behind the other."""
     from pymopex.overlap_kernels import Parts
 
-    return Parts.build(tile, *_read_parts(chosen, tile, need_sigma=True))
+    boxes, data, coverage, sigma = _read_parts(chosen, tile, need_coverage=True, need_sigma=True)
+    assert coverage is not None
+    return Parts.build(tile, boxes, data, coverage, sigma)
 
 
-def _read_parts(chosen: list[Layer], tile: Box, need_sigma: bool) -> tuple[list[Box], Any, Any, Any]:
-    """Give the places of the parts on a tile, and iterators that read values, coverages and uncertainties (or None)."""
+def _read_parts(
+    chosen: list[Layer], tile: Box, need_coverage: bool, need_sigma: bool
+) -> tuple[list[Box], np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """Give the places of the parts on a tile, and lines of their values, coverages and uncertainties (or None)."""
     where = [(layer, layer.box.intersect(tile)) for layer in chosen]
     inside = [(layer, box) for layer, box in where if box is not None]
-    data = (_part(layer.data, box, layer.box) for layer, box in inside)
-    coverage = (_part(layer.coverage, box, layer.box) for layer, box in inside)
-    sigmas = None
-    if need_sigma and all(layer.sigma for layer, _ in inside):
-        sigmas = (_part(layer.sigma, box, layer.box) for layer, box in inside)
-    return [box for _, box in inside], data, coverage, sigmas
+    need_sigma = need_sigma and all(layer.sigma for layer, _ in inside)
+    return (
+        [box for _, box in inside],
+        _line([(layer.data, layer.box, box) for layer, box in inside]),
+        _line([(layer.coverage, layer.box, box) for layer, box in inside]) if need_coverage else None,
+        _line([(layer.sigma, layer.box, box) for layer, box in inside]) if need_sigma else None,
+    )
 
 
-def _part(path: str, box: Box, whole_box: Box) -> np.ndarray:
-    rows, columns = box.within(whole_box)
-    return read_section(path, rows, columns)
+def _line(parts: list[tuple[str, Box, Box]]) -> np.ndarray:
+    """Read parts of images, of which the places of the image and of the part are given, one behind the other."""
+    import numpy as np
+
+    line, end = np.empty(sum(part.nx * part.ny for *_, part in parts), np.float32), 0
+    for path, image, part in parts:
+        out = line[end : end + part.nx * part.ny].reshape(part.shape)
+        read_section(path, *part.within(image), out=out)
+        end += out.size
+    return line
 
 
 def on_tile(chosen: list[Layer], tile: Box) -> list[Layer]:
@@ -175,7 +180,7 @@ def read_mosaic_part(tiles: list[tuple[Box, str]], box: Box, plane: int | None =
     if sum(common.nx * common.ny for *_, common in parts) < out.size:  # tiles do not overlap
         out[:] = np.nan
     for tile, path, common in parts:
-        out[common.within(box)] = read_section(path, *common.within(tile), plane)
+        read_section(path, *common.within(tile), plane, out[common.within(box)])
     return out
 
 

@@ -152,13 +152,21 @@ def pixels(path: str, plain: Plain) -> np.ndarray:
     return _rows(path, plain.offset, plain.dtype, (ny, nx), slice(0, nx)).reshape(plain.shape)
 
 
-def _rows(path: str, offset: int, dtype: np.dtype, shape: tuple[int, int], columns: slice) -> np.ndarray:
+def _rows(
+    path: str,
+    offset: int,
+    dtype: np.dtype,
+    shape: tuple[int, int],
+    columns: slice,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
     """Read some columns of rows that lie one behind the other from a place of a file on, in native byte order.
 
     Few rows are read at once, so that they are still in the fast cache when their bytes are turned round.
     """
     ny, nx = shape
-    out = np.empty((ny, columns.stop - columns.start), dtype.newbyteorder("="))
+    if out is None:
+        out = np.empty((ny, columns.stop - columns.start), dtype.newbyteorder("="))
     step = max(1, min(ny, _PORTION // (nx * dtype.itemsize)))
     portion = np.empty((step, nx), dtype)
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -181,20 +189,31 @@ def _read_into(file: int, out: np.ndarray, offset: int) -> None:
         left, offset = left[got:], offset + got
 
 
-def section(path: str, plain: Plain, rows: slice, columns: slice, plane: int | None = None) -> np.ndarray:
-    """Read a rectangle, of a cube that of a plane, in native byte order."""
+def section(
+    path: str,
+    plain: Plain,
+    rows: slice,
+    columns: slice,
+    plane: int | None = None,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """Read a rectangle, of a cube that of a plane, in native byte order; into `out` if it is given."""
     ny, nx = plain.shape[-2:]
     r0, r1, _ = rows.indices(ny)
     c0, c1, _ = columns.indices(nx)
     n_rows, c1 = max(0, r1 - r0), max(c0, c1)
+    if out is not None and out.shape != (n_rows, c1 - c0):
+        raise ValueError(f"has {c1 - c0} x {n_rows} pixels where {out.shape[1]} x {out.shape[0]} are needed")
     first = plain.offset + ((plane or 0) * ny + r0) * nx * plain.dtype.itemsize
     if not n_rows or _NARROW * (c1 - c0) > nx:
-        return _rows(path, first, plain.dtype, (n_rows, nx), slice(c0, c1))
+        return _rows(path, first, plain.dtype, (n_rows, nx), slice(c0, c1), out)
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         part = np.frombuffer(mapped, plain.dtype, n_rows * nx, offset=first)
-        found = part.reshape(-1, nx)[:, c0:c1].astype(plain.dtype.newbyteorder("="))
+        if out is None:
+            out = np.empty((n_rows, c1 - c0), plain.dtype.newbyteorder("="))
+        out[...] = part.reshape(-1, nx)[:, c0:c1]
         del part  # the map cannot be closed under it
-        return found
+        return out
 
 
 def can_write(data: Any) -> bool:
