@@ -290,12 +290,12 @@ def _differences(areas: np.ndarray, n: int, width: int, height: int) -> None:
 
 
 @jit
-def next_row(corners: MappedGrid, j: int, work: Workspace) -> tuple[np.ndarray, np.ndarray]:
+def next_row(corners: MappedGrid, j: int, lines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Map the corners of row j of quadrilaterals that share them with the next row; rows come one after another.
 
-    Gives x and y of those at the lower and of those at the upper side, shape (2, m).
+    Gives x and y of those at the lower and of those at the upper side, shape (2, m): the lines of a workspace.
     """
-    low, high = work.lines[j % 2], work.lines[(j + 1) % 2]
+    low, high = lines[j % 2], lines[(j + 1) % 2]
     if j == 0:
         map_row(corners, 0, low[0], low[1])
     map_row(corners, j + 1, high[0], high[1])
@@ -304,11 +304,13 @@ def next_row(corners: MappedGrid, j: int, work: Workspace) -> tuple[np.ndarray, 
 
 @jit
 def on_image(
-    sides: tuple[np.ndarray, np.ndarray], work: Workspace, shape: tuple[int, int]
+    sides: tuple[np.ndarray, np.ndarray], span: tuple[int, int], shape: tuple[int, int]
 ) -> tuple[int, int]:
-    """Find the first quadrilateral of a row that may touch an image, and the first after the last one."""
-    low, high, span = sides[0], sides[1], (work.width, work.height)
-    x0, x1, y0, y1 = low[0], high[0], low[1], high[1]
+    """Find the first quadrilateral of a row that may touch an image, and the first after the last one.
+
+    Blocks are looked at as a whole first: loops that do not end early are vectorised.
+    """
+    x0, x1, y0, y1 = sides[0][0], sides[1][0], sides[0][1], sides[1][1]
     start, stop = 0, x0.size - 1
     while start < stop and not _any_touches(x0, x1, y0, y1, start, min(start + _BLOCK, stop), span, shape):
         start += _BLOCK
@@ -403,19 +405,20 @@ def _gather(
     ny, nx = corners.ty.shape[1] - 1, corners.tx.shape[1] - 1
     mean, mean_sigma = np.empty((ny, nx), np.float32), np.empty((ny, nx), np.float32)
     coverage = np.empty((ny, nx), np.float32)
+    lines, span, first, areas = work.lines, (work.width, work.height), work.first, work.areas
     behind = shifts(work, packed.shape[1])
     at, sums, flat = np.empty(nx, np.int32), np.empty((nx, _PLANES)), packed.ravel()
     for j in range(ny):
-        sides = next_row(corners, j, work)
-        start, stop = on_image(sides, work, shape)
+        sides = next_row(corners, j, lines)
+        start, stop = on_image(sides, span, shape)
         n = stop - start
         for outside in (slice(0, start), slice(stop, nx)):
             mean[j, outside], mean_sigma[j, outside], coverage[j, outside] = np.nan, np.nan, 0.0
         if n:
             load_row(work, sides, 1, start, n)
             cell_areas(work, n)
-            places(work.first, (work.width, work.height), shape, border, at[:n])
-            _sum_cells(work.areas, n, at, behind, flat, sums)
+            places(first, span, shape, border, at[:n])
+            _sum_cells(areas, n, at, behind, flat, sums)
             _means(sums, n, mean[j, start:], mean_sigma[j, start:], coverage[j, start:])
     return mean, mean_sigma, coverage
 
@@ -515,11 +518,12 @@ def _scatter(
     value, weight = np.zeros(shape), np.zeros(shape)
     error = np.zeros(shape if sigma.size else (0, 0))
     n, width, height, first, areas = data.shape[1], work.width, work.height, work.first, work.areas
+    lines = work.lines
     for j in range(data.shape[0]):
         if step == 1:
-            low, high = next_row(corners, j, work)
+            low, high = next_row(corners, j, lines)
         else:
-            low, high = work.lines[0], work.lines[1]
+            low, high = lines[0], lines[1]
             map_row(corners, 2 * j, low[0], low[1])
             map_row(corners, 2 * j + 1, high[0], high[1])
         load_row(work, (low, high), step, 0, n)
@@ -565,10 +569,10 @@ def _largest_labels(corners: MappedGrid, work: Workspace, labels: np.ndarray) ->
     width, height, first, areas, floor = work.width, work.height, work.first, work.areas, work.floor
     out = np.zeros((ny, nx), np.int32)
     found, shares = np.zeros(width * height, np.int32), np.zeros(width * height)
-    near, where = _near_labels(labels, width, height), np.empty(nx, np.int64)
+    near, where, lines = _near_labels(labels, width, height), np.empty(nx, np.int64), work.lines
     for j in range(ny):
-        sides = next_row(corners, j, work)
-        start, stop = on_image(sides, work, labels.shape)
+        sides = next_row(corners, j, lines)
+        start, stop = on_image(sides, (width, height), labels.shape)
         load_row(work, sides, 1, start, stop - start)
         n = _keep_near(work, stop - start, near, where)  # labels are sparse: most pixels are not looked at
         cell_areas(work, n)

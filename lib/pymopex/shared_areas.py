@@ -109,14 +109,15 @@ def _areas(corners: MappedGrid, work: Workspace, shape: tuple[int, int]) -> _Cel
     border = max(width, height)
     ends, at = np.empty((2, ny), np.int32), np.empty((ny, nx), np.int32)
     areas = np.empty((ny, width * height, nx), row.dtype)
+    lines, span = work.lines, (width, height)
     for j in range(ny):
-        sides = next_row(corners, j, work)
-        start, stop = on_image(sides, work, shape)
+        sides = next_row(corners, j, lines)
+        start, stop = on_image(sides, span, shape)
         n = stop - start
         load_row(work, sides, 1, start, n)
         cell_areas(work, n)
         ends[0, j], ends[1, j] = start, stop
-        places(first, (width, height), shape, border, at[j, start:stop])
+        places(first, span, shape, border, at[j, start:stop])
         areas[j, :, start:stop] = row[:, :n]
         for outside in (slice(0, start), slice(stop, nx)):
             at[j, outside], areas[j, :, outside] = 0, 0.0
