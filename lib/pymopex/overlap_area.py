@@ -248,7 +248,7 @@ def _edge_sums(ua: float, va: float, ub: float, vb: float) -> tuple[float, float
     return left, below, dv * (stop - start) * (ua + _HALF * (start + stop) * du)
 
 
-@jit
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nnan", "nsz"})
 def _four_cells(
     q: np.ndarray, n: int, floor: float, a0: np.ndarray, a1: np.ndarray, a2: np.ndarray, a3: np.ndarray
 ) -> None:

@@ -96,7 +96,7 @@ def _powers(t: np.ndarray) -> np.ndarray:
     return p
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, fastmath={"contract"})
 def _sum_powers(p: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
     """Sum of p[i] x**i by Horner's rule, which reads nothing but x; on -1..1 it is as exact as the Chebyshev sum."""
     p0, p1, p2, p3, p4, p5, p6, p7 = p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7]
