@@ -28,6 +28,7 @@ SYSTEMS = {"J2000": ("RA", "DEC"), "GALACTIC": ("GLON", "GLAT"), "ECLIPTIC": ("E
 
 _NUMBER = re.compile(r".{8}= +([+-]?\d+(\.\d*(?:E[+-]?\d+)?|E[+-]?\d+)?) *(?:/|$)")
 _INVERSE_TOLERANCE = 1e-9  # pixel, of the iterated inverse of the distortion
+_CONVERGED = 0.01  # pixel; a last step beyond is no end of the iteration
 _MOST_STEPS = 50
 _WCS_KEY = re.compile(
     r"(NAXIS|WCSAXES|CTYPE|CRVAL|CRPIX|CDELT|CUNIT|CROTA)\d?$|(CD|PC|PV|PS)\d+_\d+$"
@@ -111,7 +112,8 @@ def sky_to_pixel(
 ) -> tuple[np.ndarray, np.ndarray]:
     """0-based pixels of positions [deg], NaN where the projection has none.
 
-    The inverse of a distortion is iterated; where it does not converge the last iterate before is returned. Places that
+    The inverse of a distortion is iterated. Far from the frame, where its polynomials run off, it may not converge, and
+    iterates may lie on the frame: the place is then that without the distortion, which is off the frame too. Places that
     converge before the others improve with these, in the last digits, but not those that are `alone`: what they are
     does not depend on which others are asked for with them.
     """
@@ -127,7 +129,7 @@ def sky_to_pixel(
 def _undistorted(wcs: WCS, x: np.ndarray, y: np.ndarray, *, alone: bool = False) -> np.ndarray:
     """Find the pixels, shape (2, n), that the distortion brings to places; each moves as long as its steps shrink."""
     wanted = np.stack([x, y])
-    found, least = wanted.copy(), np.full(x.shape, np.inf)
+    found, least, last = wanted.copy(), np.full(x.shape, np.inf), np.full(x.shape, np.inf)
     with np.errstate(over="ignore", invalid="ignore"):  # far from the frame the polynomials run off
         for _ in range(_MOST_STEPS):
             step = np.stack(wcs.pix2foc(*found, 0)) - wanted
@@ -137,9 +139,10 @@ def _undistorted(wcs: WCS, x: np.ndarray, y: np.ndarray, *, alone: bool = False)
                 going &= least > _INVERSE_TOLERANCE
             found -= np.where(going, step, 0.0)
             least = np.where(going, size, -1.0)
+            last = np.where(going, size, last)
             if not (least > _INVERSE_TOLERANCE).any():
                 break
-    return found
+    return np.where(last < _CONVERGED, found, wanted)
 
 
 def exact_map(src_wcs: WCS, dst_wcs: WCS) -> PlaneMap:

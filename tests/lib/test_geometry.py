@@ -136,6 +136,18 @@ def test_far_from_the_frame_the_inverse_of_the_distortion_stays_finite():
     assert np.array_equal(other, found[:, :2])  # whatever is asked for besides
 
 
+def test_what_lies_far_from_a_frame_is_not_placed_on_it():
+    header = frame_header(pa=20.0)
+    header.update({"A_ORDER": 5, "A_4_0": -3.6e-10, "A_5_0": 3.5e-12, "A_3_2": 1.8e-12, "A_1_4": 1.5e-12})
+    header.update({"B_ORDER": 5, "B_4_0": 2.3e-10, "B_5_0": -2.8e-12, "B_2_3": 2.3e-12})
+    wcs, side = frame_wcs(header), np.linspace(-20, 20, 401) * SHAPE[0]
+    x, y = (part.ravel() for part in np.meshgrid(side, side))
+    found = np.array(sky_to_pixel(wcs, *wcs.wcs_pix2world(x, y, 0)))
+    on_frame = ((found > -0.5) & (found < np.array(SHAPE[::-1])[:, None] - 0.5)).all(axis=0)
+    assert on_frame.sum() > 50
+    assert np.allclose(wcs.pix2foc(*found[:, on_frame], 0), (x[on_frame], y[on_frame]), rtol=0, atol=1e-6)
+
+
 def test_places_alone_do_not_depend_on_each_other():
     wcs = made_frame(pa=20.0)
     x, y = np.random.default_rng(1).uniform(-10, 266, (2, 300))
