@@ -112,10 +112,10 @@ def sky_to_pixel(
 ) -> tuple[np.ndarray, np.ndarray]:
     """0-based pixels of positions [deg], NaN where the projection has none.
 
-    The inverse of a distortion is iterated. Far from the frame, where its polynomials run off, it may not converge, and
-    iterates may lie on the frame: the place is then that without the distortion, which is off the frame too. Places that
-    converge before the others improve with these, in the last digits, but not those that are `alone`: what they are
-    does not depend on which others are asked for with them.
+    The inverse of a distortion is iterated. Far from the frame, where its polynomials run off, it may not converge,
+    and iterates may lie on the frame: the place is then that without the distortion, which is off the frame too.
+    Places that converge before the others improve with these, in the last digits, but not those that are `alone`:
+    what they are does not depend on which others are asked for with them.
     """
     world = [lon, lat] if wcs.wcs.lng == 0 else [lat, lon]
     x, y = wcs.wcs_world2pix(*world, 0)
