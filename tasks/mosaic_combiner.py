@@ -6,7 +6,7 @@ import math
 import os
 from typing import TYPE_CHECKING
 
-from pymopex.kit.coadding import MOSAICS, combine, parts
+from pymopex.kit.coadding import MOSAICS, combine, combine_job, parts
 from pymopex.kit.layers import coadd_tiles, read_mosaic_part
 from pymopex.kit.task import Run
 
@@ -35,9 +35,11 @@ def run(run: Run) -> None:
         part for part in parts(run) if part == "image" or os.path.exists(run.path(f"coadd_{part}", tile=1))
     ]
     factors = _factors(run, made)
+    jobs = []
     for part in made:
         kind = "unc" if part.endswith("unc") else part
-        run.keep(combine(run, MOSAICS[part], coadd_tiles(run, part), factors.get(kind, 1.0)))
+        jobs.append(combine_job(run, MOSAICS[part], coadd_tiles(run, part), factors.get(kind, 1.0)))
+    run.keep(*run.map(combine, jobs, "mosaics"))
 
 
 def _factors(run: Run, made: list[str]) -> dict[str, float]:

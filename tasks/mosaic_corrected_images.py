@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from pymopex.kit.coadding import CoaddJob, coadd_tile, combine, write_tile_tables
+from pymopex.kit.coadding import CoaddJob, coadd_tile, combine, combine_job, write_tile_tables
 from pymopex.kit.errors import InputError
 from pymopex.kit.layers import layers, on_tile, tile_boxes
 from pymopex.kit.lists import write_list
@@ -35,7 +35,7 @@ def run(run: Run) -> None:
     for product, part in (("coadd_tiles_list", "image"), ("coadd_cov_list", "cov")):
         write_list(run.path(product), [job.paths[part] for job in jobs])
         run.keep(run.path(product))
-    run.keep(combine(run, "quicklook", tiles))
+    run.keep(combine(combine_job(run, "quicklook", tiles)))
 
 
 def _offsets(run: Run) -> dict[int, tuple[float, float, float]]:

@@ -258,23 +258,41 @@ def write_tile_tables(
     run.keep(run.path(members))
 
 
-def combine(run: Run, product: str, tiles: list[tuple[Box, str]], factor: float = 1.0) -> str:
-    """Combine tiles to a mosaic, multiplied by a factor that its header tells; gives its path."""
+@dataclass(frozen=True)
+class CombineJob:
+    """One mosaic: its path, its tiles, how many frames it is of, and what its pixels are multiplied by."""
+
+    path: str
+    tiles: list[tuple[Box, str]]
+    grid: FiducialFrame
+    frames: int
+    stamp: Stamp
+    factor: float = 1.0
+
+
+def combine_job(run: Run, product: str, tiles: list[tuple[Box, str]], factor: float = 1.0) -> CombineJob:
+    """Give the job that combines tiles to a mosaic, multiplied by a factor that its header tells."""
+    grid = run.fiducial()
+    run.note(f"{product}: {grid.naxis1} x {grid.naxis2} pixels from {len(tiles)} tiles")
+    frames = len(run.frames()) if run.globals.IMAGE_STACK_FILE_NAME else 0
+    return CombineJob(run.path(product), tiles, grid, frames, run.stamp(), factor)
+
+
+def combine(job: CombineJob) -> str:
+    """Combine tiles to a mosaic; gives its path."""
     import numpy as np
 
-    grid = run.fiducial()
-    header = read_header(tiles[0][1])
+    header = read_header(job.tiles[0][1])
     for key in ("MINTOFFX", "MINTOFFY", "HISTORY"):
         header.remove(key, ignore_missing=True, remove_all=True)
-    header.update(grid.header())
-    header["TOTALBCD"] = (len(run.frames()) if run.globals.IMAGE_STACK_FILE_NAME else 0, "number of frames")
-    run.note(f"{product}: {grid.naxis1} x {grid.naxis2} pixels from {len(tiles)} tiles")
-    strips = mosaic_strips(grid, tiles)
-    if factor != 1:
-        strips = (strip * np.float32(factor) for strip in strips)
-        header["UNCSCALE"] = (round(factor, 6), "applied: ratio of scatter to uncertainty")
-    inputs = [path for _, path in tiles[:100]]
-    return write_image_of(run.path(product), grid.shape, strips, header, run.stamp(), inputs)
+    header.update(job.grid.header())
+    header["TOTALBCD"] = (job.frames, "number of frames")
+    strips = mosaic_strips(job.grid, job.tiles)
+    if job.factor != 1:
+        strips = (strip * np.float32(job.factor) for strip in strips)
+        header["UNCSCALE"] = (round(job.factor, 6), "applied: ratio of scatter to uncertainty")
+    inputs = [path for _, path in job.tiles[:100]]
+    return write_image_of(job.path, job.grid.shape, strips, header, job.stamp, inputs)
 
 
 def average(grid: FiducialFrame, chosen: list[Layer]) -> Any:
@@ -320,7 +338,7 @@ def mosaic_of_maps(run: Run, name: str, product: str, maps: list[Layer], *, sign
         run.keep(*written)
     frames = [job.layers for job in jobs]
     write_tile_tables(run, f"{product}_tiles", f"{product}_tile_bcd", tiles, frames)
-    run.keep(combine(run, name, tiles))
+    run.keep(combine(combine_job(run, name, tiles)))
 
 
 def coadd_boxes(run: Run) -> list[Box]:
