@@ -68,14 +68,14 @@ def mask_frame(job: RMaskJob) -> tuple[tuple[int, ...], Losses]:
     radhit = None
     if job.files.dmask:
         radhit = (read_pixels(job.files.dmask).astype(np.int64) >> job.radhit_bit) & 1 > 0
-    fractions: tuple[Any, Any, Any] = _fractions(job) if job.layer is not None else (None, None, None)
+    shown = _Shown.read(job) if job.layer is not None else None
+    fractions: tuple[Any, Any, Any] = _fractions(job, shown) if shown is not None else (None, None, None)
     mask = compose_rmask(radhit, *fractions, job.how.rm_thresh, shape=shape)
     lost = Losses()
-    if job.layer is not None and job.tiles:
-        frame, placed = read_frame(job.files, job.bits), frame_map(job.files, job.grid, job.refined)
-        assert placed is not None
+    if shown is not None and job.tiles:
+        frame, placed = read_frame(job.files, job.bits), shown.placed
         if job.check.threshold > 0:
-            mask[_checked(job, frame, placed, mask > 0)] |= TEMPORAL if job.temporal else BOX
+            mask[_checked(job, frame, shown, mask > 0)] |= TEMPORAL if job.temporal else BOX
         lost = _losses(job, frame, placed, mask > 0)
     if job.files.rmask:
         mask |= read_pixels(job.files.rmask).astype(mask.dtype)  # left out by the second pass too
@@ -84,41 +84,55 @@ def mask_frame(job: RMaskJob) -> tuple[tuple[int, ...], Losses]:
     return (mask.size, *bits, int(np.count_nonzero(mask))), lost
 
 
-def _fractions(job: RMaskJob) -> tuple[Any, Any, Any]:
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """Place of the frame on the mosaic, and there the coverage and the levelled detections, if these are used."""
+
+    placed: FrameMap
+    coverage: np.ndarray
+    level: np.ndarray | None
+
+    @classmethod
+    def read(cls, job: RMaskJob) -> _Shown:
+        placed, level = frame_map(job.files, job.grid, job.refined), job.dual or job.sources
+        assert placed is not None  # it has been interpolated
+        coverage = read_section(job.covg_map, *placed.box.slices)
+        return cls(placed, coverage, read_pixels(level) if level else None)
+
+
+def _fractions(job: RMaskJob, shown: _Shown) -> tuple[Any, Any, Any]:
     """Project the outliers of each method back onto the frame: covered fraction of each frame pixel."""
     from pymopex.interpolation import back_project
     from pymopex.rmask import box_flags, dual_flags, temporal_flags
 
-    assert job.layer is not None
-    coverage = read_section(job.covg_map, *job.layer.box.slices)
-    sources = read_pixels(job.sources) > 0 if job.sources else None
-    placed = frame_map(job.files, job.grid, job.refined)
-    assert placed is not None
-    maps = {path: read_pixels(path) for path in (job.temporal, job.dual, job.box) if path}
-    deviation = _largest([maps[path] for path in (job.temporal, job.box) if path])
-    flags = (
-        (job.temporal, lambda image: temporal_flags(image, coverage, sources, job.how)),
-        (job.dual, lambda image: dual_flags(image, coverage, job.how, deviation)),
-        (job.box, lambda image: box_flags(image, coverage, sources, job.how)),
-    )
-    temporal, dual, box = (back_project(flag(maps[path]), placed) if path else None for path, flag in flags)
-    return temporal, dual, box
+    coverage, level = shown.coverage, shown.level
+    sources = level > 0 if job.sources and level is not None else None
+    maps = {path: read_pixels(path) for path in (job.temporal, job.box) if path}
+    flags = {}
+    if job.temporal:
+        flags["temporal"] = temporal_flags(maps[job.temporal], coverage, sources, job.how)
+    if job.dual and level is not None:
+        flags["dual"] = dual_flags(level, coverage, job.how, _largest(list(maps.values())))
+    if job.box:
+        flags["box"] = box_flags(maps[job.box], coverage, sources, job.how)
+    found = {method: back_project(flagged, shown.placed) for method, flagged in flags.items()}
+    return found.get("temporal"), found.get("dual"), found.get("box")
 
 
-def _checked(job: RMaskJob, frame: Frame, placed: FrameMap, found: np.ndarray) -> np.ndarray:
+def _checked(job: RMaskJob, frame: Frame, shown: _Shown, found: np.ndarray) -> np.ndarray:
     """Compare the pixels of the frame with what the others show there; gives those that deviate."""
     from pymopex.frame_check import expected_frame, frame_deviation, frame_flags, on_frame
     from pymopex.kit.interpolate import is_surface_brightness
 
+    placed = shown.placed
     centre = read_mosaic_part(job.tiles, placed.box, 2)
     surface = is_surface_brightness(read_keyword(frame.path, "BUNIT") or "")
-    coverage = read_section(job.covg_map, *placed.box.slices)
     scatter = read_mosaic_part(job.tiles, placed.box, 1) if job.temporal and surface else None
     expected = expected_frame(
-        centre, coverage, scatter, placed, job.check.tolerance, surface_brightness=surface
+        centre, shown.coverage, scatter, placed, job.check.tolerance, surface_brightness=surface
     )
     deviation = frame_deviation(frame.data, frame.sigma, *expected)
-    sources = on_frame(read_pixels(job.sources) > 0, placed) if job.sources else None
+    sources = on_frame(shown.level > 0, placed) if job.sources and shown.level is not None else None
     return frame_flags(deviation, found, sources, job.check) & ~frame.bad
 
 
