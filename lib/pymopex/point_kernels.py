@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pymopex.overlap_area import jit
+from pymopex.cell_areas import jit
 
 
 @jit

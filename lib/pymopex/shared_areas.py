@@ -8,10 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pymopex.geometry import FrameMap
-from pymopex.lanes import LANES, load, same, store, times_plus
-from pymopex.overlap_area import (
-    COVERAGE_FLOOR,
+from pymopex.cell_areas import (
     Workspace,
     cell_areas,
     jit,
@@ -22,6 +19,9 @@ from pymopex.overlap_area import (
     shifts,
     workspace,
 )
+from pymopex.geometry import FrameMap
+from pymopex.lanes import LANES, load, same, store, times_plus
+from pymopex.overlap_area import COVERAGE_FLOOR
 from pymopex.pixel_map import MappedGrid
 
 _HALF = 0.5  # part of a frame pixel that must be known
