@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pymopex.kit.errors import InputError
-from pymopex.kit.images import FrameFiles, read_frame, read_pixels
+from pymopex.kit.images import keyword_of, read_cards, read_frame, read_header, read_pixels
 from pymopex.kit.layers import write_table_whole
 from pymopex.kit.searched import image_of_mosaic
 from pymopex.kit.task import Run
 from pymopex.kit.user_list import check_user_list
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from pymopex.kit.ipac import Table
 
@@ -88,15 +90,18 @@ def _fitted(run: Run) -> tuple[Table, np.ndarray, np.ndarray]:
 
 def _given(run: Run) -> tuple[Table, np.ndarray, np.ndarray]:
     """Give the detection table or the user list with all positions, and those in pixels."""
+    from pymopex.kit.ipac import read_table
     from pymopex.kit.searched import pixel_grid
     from pymopex.kit.user_list import positions
 
+    if not run.user_list:
+        table = read_table(run.existing("detect"))
+        return table, table.column("x"), table.column("y")
     at = positions(run, pixel_grid(run))
-    if run.user_list:
-        known = {"srcid": at.detid, "RA": at.ra, "Dec": at.dec, "x": at.x, "y": at.y}
-        names = {name.casefold() for name in known}
-        others = {k: v for k, v in at.table.columns.items() if k.casefold() not in names}
-        at.table.columns = {**known, **others}
+    known = {"srcid": at.detid, "RA": at.ra, "Dec": at.dec, "x": at.x, "y": at.y}
+    names = {name.casefold() for name in known}
+    others = {k: v for k, v in at.table.columns.items() if k.casefold() not in names}
+    at.table.columns = {**known, **others}
     return at.table, at.x, at.y
 
 
@@ -111,18 +116,32 @@ def _is_aperture(name: str) -> bool:
 
 def _images(run: Run) -> tuple[Any, Any, Any, Any]:
     """Read the image, its uncertainty and bad pixels; and make the solid angle of a pixel a function of its place."""
-    from pymopex.geometry import frame_wcs, pixel_solid_angle
+    import numpy as np
 
     path, sigma = image_of_mosaic(run)
-    files = run.frames()[0] if run.single else FrameFiles(0, path, sigma)
-    frame = read_frame(files, run.bits, need_sigma=False)
-    unc = read_pixels(sigma) if sigma else None
-    image = frame.data
+    unc, bad = read_pixels(sigma) if sigma else None, None
+    if run.single:
+        frame = read_frame(run.frames()[0], run.bits, need_sigma=False)
+        image, bad = frame.data, frame.bad
+    else:
+        image = read_pixels(path).astype(np.float32, copy=False)
     if run.params.use_background_subtracted_image_for_aperture:
         image = _without_background(run, image)
-    wcs = frame_wcs(frame.header, refined=run.single and run.params.USE_REFINED_POINTING)
-    bad = frame.bad if run.single else None
-    return image, unc, bad, lambda x, y: pixel_solid_angle(wcs, x, y)
+    return image, unc, bad, _solid_angle(path, refined=run.single and run.params.USE_REFINED_POINTING)
+
+
+def _solid_angle(path: str, *, refined: bool) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Give the solid angle of a pixel as a function of its place; the world coordinates of a mosaic are plain ones."""
+    from pymopex.tangent_plane import TangentPlane
+
+    cards = read_cards(path)
+    plane = None if refined else TangentPlane.of(lambda key: keyword_of(cards, key))
+    if plane is not None:
+        return plane.solid_angle
+    from pymopex.geometry import frame_wcs, pixel_solid_angle
+
+    wcs = frame_wcs(read_header(path), refined=refined)
+    return lambda x, y: pixel_solid_angle(wcs, x, y)
 
 
 def _without_background(run: Run, image: Any) -> Any:

@@ -166,9 +166,9 @@ def _detect(job: _Job) -> dict[str, Any]:
     image, brightness = area.read(job.searched), area.read(job.flux)
     coverage = area.read(job.coverage) if job.coverage else None
     noise = area.read(job.noise) if job.noise else None
-    bad = ~np.isfinite(image) | ~np.isfinite(brightness)
+    bad = ~np.isfinite(brightness)
     if job.measure_noise:
-        noise = np.full(image.shape, np.nan) if bad.all() else faint_side_noise(image, bad)
+        noise = faint_side_noise(image, bad)
     found = detect(image, bad, job.how, coverage=coverage, noise=noise, brightness=brightness)
     header = read_cards(job.source)
     write_image(job.target, area.cut(found.labels), header, job.stamp, (job.source,))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pymopex.kit.backgrounds import check_window, median_window
 from pymopex.kit.checking import refused
 from pymopex.kit.images import FatalBits, FrameFiles, read_cards, read_frame, write_image
-from pymopex.kit.searched import Area, area_of, searched
+from pymopex.kit.searched import area_of, searched
 from pymopex.kit.task import Run
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def check(run: Run) -> list[str]:
@@ -47,14 +50,17 @@ def _filter_tile(job: Any) -> str:
 
     area, files, bits, target, how, stamp = job
     image = area.read(area.paths(lambda tile: tile.files.image))
-    bad = ~np.isfinite(image) | _masked(area, files, bits)
-    image[bad] = np.nan
+    bad = ~np.isfinite(image)
+    if (masked := _masked(files, bits)) is not None:
+        bad |= masked
     with refused(files.image):
-        minus = image if bad.all() else image - background(image, bad, how).astype("f4")
-    return write_image(target, area.cut(minus), read_cards(files.image), stamp, (files.image,))
+        if not bad.all():
+            image -= background(image, bad, how)
+    np.copyto(image, np.nan, where=bad)
+    return write_image(target, area.cut(image), read_cards(files.image), stamp, (files.image,))
 
 
-def _masked(area: Area, files: FrameFiles, bits: FatalBits) -> Any:
-    """Give the pixels that the masks of the one image make unusable."""
+def _masked(files: FrameFiles, bits: FatalBits) -> np.ndarray | None:
+    """Give the pixels that the masks of the one image make unusable; None if there are no masks."""
     masked = files.dmask or files.pmask or files.rmask
-    return read_frame(files, bits, need_sigma=False).bad if masked else False
+    return read_frame(files, bits, need_sigma=False).bad if masked else None

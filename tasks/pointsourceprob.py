@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pymopex.kit.checking import refused
 from pymopex.kit.errors import InputError, InputErrors
-from pymopex.kit.images import read_cards, read_image, write_image
+from pymopex.kit.images import read_cards, read_pixels, write_image
 from pymopex.kit.prfs import problems_of_sampling
 from pymopex.kit.searched import area_of, searched
 from pymopex.kit.task import Run
@@ -65,8 +65,8 @@ def _kernel(run: Run) -> np.ndarray:
     from pymopex.probability import kernel_at_pixels
 
     p, path = run.params, run.calibration(_prf_key(run))
-    samples, header = read_image(path, dtype="f8")
-    problems = problems_of_sampling(run, path, header)
+    samples = read_pixels(path)
+    problems = problems_of_sampling(run, path)
     if problems:
         raise InputErrors(problems)
     with refused(path):

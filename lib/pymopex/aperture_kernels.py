@@ -27,11 +27,9 @@ def _quarter(x0, x1, y0, y1, radius):
     full = min(right, max(x0, math.sqrt(max(0.0, square - y1 * y1))))  # up to here the columns are whole
     area = (full - x0) * (y1 - y0)
     if right > full:
-        upper = right * math.sqrt(max(0.0, square - right * right)) + square * math.asin(
-            min(1.0, right / radius)
-        )
-        lower = full * math.sqrt(max(0.0, square - full * full)) + square * math.asin(min(1.0, full / radius))
-        area += 0.5 * (upper - lower) - y0 * (right - full)
+        upper, lower = math.sqrt(max(0.0, square - full * full)), math.sqrt(max(0.0, square - right * right))
+        angle = math.asin(min(1.0, (right * upper - full * lower) / square))  # that the arc is seen under
+        area += 0.5 * (right * lower - full * upper + square * angle) - y0 * (right - full)
     return area
 
 

@@ -165,13 +165,15 @@ def check_bad_fraction(image: np.ndarray, result: np.ndarray, limit: float) -> N
     image, result : ndarray, shape (ny, nx)
         Image and what was made of it.
     limit : float
-        Tolerated fraction.
+        Tolerated fraction; 1 or more: no limit.
 
     Raises
     ------
     ValueError
         If the fraction is above the limit.
     """
+    if limit >= 1:
+        return
     fraction = 1.0 - np.count_nonzero(np.isfinite(image) & np.isfinite(result)) / image.size
     if fraction > limit:
         raise ValueError(f"{fraction:.1%} of the output pixels are bad; at most {limit:.1%} are allowed")
@@ -359,8 +361,7 @@ def filled(result: np.ndarray, min_neighbors: int) -> np.ndarray:
         return result
     # Sums of deviations from a typical value keep the rounding error of the running sums negligible.
     level = float(np.median(result[~missing]))
-    counts, sums = _running_sums(result, level)
-    _fill(result, missing, counts, sums, level, min(min_neighbors, n_good))
+    _fill(result, missing, level, min(min_neighbors, n_good))
     return result
 
 
@@ -389,8 +390,9 @@ def _box_sum(sums, y, x, radius):
 
 
 @numba.njit(cache=True, nogil=True)
-def _fill(result, missing, counts, sums, level, wanted):
+def _fill(result, missing, level, wanted):
     """Fill missing pixels from the smallest square that holds enough values."""
+    counts, sums = _running_sums(result, level)
     high = 1
     for y in range(result.shape[0]):
         for x in range(result.shape[1]):

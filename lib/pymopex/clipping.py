@@ -1,8 +1,8 @@
 """Mean, median and standard deviation of samples without their outliers, for compiled loops.
 
-A sample is put into buckets once; what a round of clipping needs of it is then in the sums and counts of the buckets,
-but for the two that the limits cut and the one that holds the median. The results are those of clipping the values
-themselves.
+The sums of a round of clipping are taken over all values, several at a time. Its median is found among the few values
+near it: all are counted once in buckets, and those of the buckets in the middle are put aside. The results are those
+of clipping the values themselves.
 """
 
 from __future__ import annotations
@@ -12,35 +12,35 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from pymopex.order_statistics import select_rank, sort_few
+from pymopex.order_statistics import sort_few
 
-_CORE = 512  # buckets between the overflows
-_PROBE = 64  # values that tell where the core lies
+_CORE = 1024  # buckets between the overflows
+_PROBE = 32  # values that tell where the core lies
 _TAIL = 2.0  # spreads of the probe beyond it
+_FEW = 64  # values that are sorted by insertion
+_BESIDE = 8  # buckets on each side of that of the median whose values are put aside with its own
 
 
 class Workspace(NamedTuple):
-    """Arrays for samples of up to n values."""
+    """Arrays for samples of up to n values.
+
+    These and the bucket of each; some put aside and their buckets; the sorted ones of a bucket; and how many values
+    are in the buckets before each.
+    """
 
     values: np.ndarray
     place: np.ndarray
-    ordered: np.ndarray
-    start: np.ndarray
-    total: np.ndarray
-    square: np.ndarray
+    aside: np.ndarray
+    of: np.ndarray
+    sorted: np.ndarray
+    before: np.ndarray
 
 
 @numba.njit(cache=True, nogil=True)
 def workspace(n):
     """Make the arrays; a sample is put into ``values``."""
-    return Workspace(
-        np.empty(n),
-        np.empty(n, np.int16),
-        np.empty(n),
-        np.empty(_CORE + 3, np.int64),
-        np.empty(_CORE + 2),
-        np.empty(_CORE + 2),
-    )
+    place, of = np.empty(n, np.int16), np.empty(n, np.int16)
+    return Workspace(np.empty(n), place, np.empty(n), of, np.empty(n), np.empty(_CORE + 3, np.int64))
 
 
 @numba.njit(cache=True, nogil=True)
@@ -66,20 +66,20 @@ def clipped_statistics(work, n, clip, rounds):
         Of those.
     """
     low, inverse, pivot = _core(work, n)
-    _sort_in(work, n, low, inverse, pivot)
+    _count(work, n, low, inverse)
     least, most = -np.inf, np.inf
-    first, last = 0, _CORE + 1
-    kept, total, square = _sums(work, first, last, least, most, pivot)
+    kept, below, total, square = _sums(work.values, n, least, most, pivot)
+    near = 0, 0
+    median, near = _median(work, n, below, kept, near)
     for _ in range(rounds):
-        median, deviation = _median(work, kept, first, last, least, most), _deviation(kept, total, square)
+        deviation = _deviation(kept, total, square)
         lower, upper = max(least, median - clip * deviation), min(most, median + clip * deviation)
-        at, until = _bucket(lower, low, inverse), _bucket(upper, low, inverse)
-        fewer, less, smaller = _sums(work, at, until, lower, upper, pivot)
+        fewer, less_than, less, smaller = _sums(work.values, n, lower, upper, pivot)
         if fewer in (kept, 0):
             break
-        least, most, first, last = lower, upper, at, until
-        kept, total, square = fewer, less, smaller
-    median = _median(work, kept, first, last, least, most)
+        least, most = lower, upper
+        kept, below, total, square = fewer, less_than, less, smaller
+        median, near = _median(work, n, below, kept, near)
     return kept, pivot + total / kept, median, _deviation(kept, total, square)
 
 
@@ -92,7 +92,7 @@ def _deviation(n, total, square):
 def _core(work, n):
     """Lower limit of the core, buckets per unit, and a value from its middle."""
     few = min(n, _PROBE)
-    probe = work.ordered
+    probe = work.aside
     for i in range(few):
         probe[i] = work.values[i * n // few]
     sort_few(probe, few)
@@ -105,82 +105,84 @@ def _core(work, n):
 
 
 @numba.njit(cache=True, nogil=True)
-def _bucket(value, low, inverse):
-    """Bucket of a value: 0 below the core, the last above it."""
-    return int(min(max((value - low) * inverse + 1.0, 0.0), _CORE + 1.0))
-
-
-@numba.njit(cache=True, nogil=True)
-def _sort_in(work, n, low, inverse, pivot):
-    """Order the values by their buckets, and sum up the deviations from the pivot in each."""
-    start = work.start
-    start[:] = 0
+def _count(work, n, low, inverse):
+    """Find the bucket of each value, 0 below the core and the last above it, and how many are in those before each."""
+    values, place, before = work.values, work.place, work.before
     for i in range(n):
-        b = _bucket(work.values[i], low, inverse)
-        work.place[i] = b
-        start[b + 1] += 1
+        bucket = (values[i] - low) * inverse + 1.0
+        bucket = bucket if bucket > 0.0 else 0.0
+        bucket = bucket if bucket < _CORE + 1.0 else _CORE + 1.0
+        place[i] = np.int32(bucket)
+    before[:] = 0
+    for i in range(n):
+        before[place[i] + 1] += 1
     for b in range(_CORE + 2):
-        start[b + 1] += start[b]
+        before[b + 1] += before[b]
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"reassoc"})
+def _sums(values, n, least, most, pivot):
+    """Count the values within limits and those below, and sum up the deviations from the pivot, and their squares."""
+    kept, below, total, square = 0, 0, 0.0, 0.0
     for i in range(n):
-        b = work.place[i]
-        work.ordered[start[b]] = work.values[i]
-        start[b] += 1
-    for b in range(_CORE + 2, 0, -1):
-        start[b] = start[b - 1]
-    start[0] = 0
-    total = square = 0.0
-    for b in range(1, _CORE + 2):  # of all values of the core below bucket b
-        work.total[b], work.square[b] = total, square
-        for i in range(start[b], start[b + 1] if b <= _CORE else start[b]):
-            off = work.ordered[i] - pivot
-            total += off
-            square += off * off
+        value = values[i]
+        inside = (value >= least) & (value <= most)
+        off = value - pivot if inside else 0.0
+        kept += inside
+        below += value < least
+        total += off
+        square += off * off
+    return kept, below, total, square
 
 
 @numba.njit(cache=True, nogil=True)
-def _sums(work, first, last, least, most, pivot):
-    """Count the values within limits, and give the sum of their deviations from the pivot, and of the squares."""
-    kept, total, square = 0, 0.0, 0.0
-    if last > first + 1:  # whole buckets between those that the limits cut
-        kept = work.start[last] - work.start[first + 1]
-        total = work.total[last] - work.total[first + 1]
-        square = work.square[last] - work.square[first + 1]
-    for b in (first, last):
-        for i in range(work.start[b], work.start[b + 1]):
-            if least <= work.ordered[i] <= most:
-                kept += 1
-                off = work.ordered[i] - pivot
-                total += off
-                square += off * off
-        if first == last:
-            break
-    return kept, total, square
-
-
-@numba.njit(cache=True, nogil=True)
-def _median(work, kept, first, last, least, most):
-    """Median of the values within limits."""
-    upper = _ranked(work, kept // 2, first, last, least, most)
+def _median(work, n, below, kept, near):
+    """Median of the values within limits, and the buckets whose values are put aside for it."""
+    rank = below + kept // 2
+    bucket = _bucket_of(work.before, rank)
+    near = _put_aside(work, n, bucket, near)
+    upper = _ranked(work, bucket, rank, near)
     if kept % 2:
-        return upper
-    return 0.5 * (upper + _ranked(work, kept // 2 - 1, first, last, least, most))
+        return upper, near
+    rank -= 1
+    if rank >= work.before[bucket]:
+        return 0.5 * (upper + work.sorted[rank - work.before[bucket]]), near
+    bucket = _bucket_of(work.before, rank)
+    near = _put_aside(work, n, bucket, near)
+    return 0.5 * (upper + _ranked(work, bucket, rank, near)), near
 
 
 @numba.njit(cache=True, nogil=True)
-def _ranked(work, rank, first, last, least, most):
-    """Value of a rank (from 0) within limits."""
-    for b in range(first, last + 1):
-        n = work.start[b + 1] - work.start[b]
-        if b in (first, last):
-            n = 0
-            for i in range(work.start[b], work.start[b + 1]):
-                n += least <= work.ordered[i] <= most
-        if rank < n:
-            break
-        rank -= n
-    n = 0
-    for i in range(work.start[b], work.start[b + 1]):
-        if least <= work.ordered[i] <= most:
-            work.values[n] = work.ordered[i]
-            n += 1
-    return select_rank(work.values, n, rank)
+def _bucket_of(before, rank):
+    """Bucket that holds the value of a rank (from 0) among all."""
+    low, high = 0, _CORE + 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if rank < before[middle + 1] else (middle + 1, high)
+    return low
+
+
+@numba.njit(cache=True, nogil=True)
+def _put_aside(work, n, bucket, near):
+    """Put the values of some buckets aside, unless the one that is wanted is among these already."""
+    if near[0] <= bucket < near[1]:
+        return near
+    first, end, count = max(0, bucket - _BESIDE), min(_CORE + 2, bucket + _BESIDE + 1), 0
+    for i in range(n):
+        work.aside[count], work.of[count] = work.values[i], work.place[i]
+        count += first <= work.place[i] < end
+    return first, end
+
+
+@numba.njit(cache=True, nogil=True)
+def _ranked(work, bucket, rank, near):
+    """Value of a rank among all; those of its bucket are sorted."""
+    count = 0
+    for i in range(work.before[near[1]] - work.before[near[0]]):
+        work.sorted[count] = work.aside[i]
+        count += work.of[i] == bucket
+    if count <= _FEW:
+        sort_few(work.sorted, count)
+    else:
+        work.sorted[:count].sort()
+    return work.sorted[rank - work.before[bucket]]

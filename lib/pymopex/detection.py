@@ -210,14 +210,14 @@ def detect(
     MOPEX User's Guide, section 8.3, and APEX module Detect.
     """
     image, good = checked_image(image, bad)
-    good &= _searchable(image.shape, params, coverage)
-    searched = image
-    if params.input_type == "snr_input":
-        searched = _signal_to_noise(image, good, noise)
+    _leave_out(good, params, coverage)
     threshold, sigma = params.threshold, 1.0
     if params.input_type == "image_input":
-        threshold, sigma = _clipped(searched[good], params.threshold)
-    work, rules = _prepared(searched, good, threshold, sigma, params)
+        threshold, sigma = _clipped(image[good], params.threshold)
+        searched = _padded(np.where(good, image, -np.inf), params.peaks_radius, -np.inf)
+    else:
+        searched = _signal_to_noise(image, good, noise, params.peaks_radius)
+    work, rules = _prepared(searched, threshold, sigma, params)
     table, root = segmentation.segment(work, rules)
     light = image if brightness is None else _same_shape("brightness", brightness, image.shape)
     return _detections(table, root, work, rules, light)
@@ -259,24 +259,45 @@ def _same_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndar
     return np.asarray(array)
 
 
-def _searchable(shape: tuple[int, ...], params: DetectionParams, coverage: np.ndarray | None) -> np.ndarray:
-    """Pixels with enough coverage and not too near to the edge."""
-    inside = np.zeros(shape, dtype=bool)
-    n = params.n_edge
-    inside[n : shape[0] - n, n : shape[1] - n] = True
+def _leave_out(good: np.ndarray, params: DetectionParams, coverage: np.ndarray | None) -> None:
+    """Take out of `good` what has too little coverage or is too near to the edge."""
+    if params.n_edge:
+        inside = np.zeros_like(good)
+        inside[params.n_edge : -params.n_edge, params.n_edge : -params.n_edge] = True
+        good &= inside
     if coverage is not None and params.minimum_coverage > 0:
-        inside &= _same_shape("coverage", coverage, shape) >= params.minimum_coverage
-    return inside
+        good &= _same_shape("coverage", coverage, good.shape) >= params.minimum_coverage
 
 
-def _signal_to_noise(image: np.ndarray, good: np.ndarray, noise: np.ndarray | None) -> np.ndarray:
-    """Image over noise; pixels without noise are taken out of `good`."""
+def _signal_to_noise(image: np.ndarray, good: np.ndarray, noise: np.ndarray | None, pad: int) -> np.ndarray:
+    """Image over noise with a border; -inf there, and where the image is not good or has no noise."""
     if noise is None:
         raise ValueError("snr_input needs a noise image")
-    noise = _same_shape("noise", noise, image.shape)
-    good &= np.isfinite(noise) & (noise > 0)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # of pixels that are not used
-        return np.divide(image, noise)
+    noise = native_float(_same_shape("noise", noise, image.shape))
+    ratio = np.empty([n + 2 * pad for n in image.shape], np.result_type(image, noise))
+    _divide(image, noise, good, pad, ratio)
+    return ratio
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _divide(image, noise, good, pad, ratio):
+    ratio[:pad] = -np.inf
+    ratio[len(image) + pad :] = -np.inf
+    for y in range(len(image)):
+        line = ratio[y + pad]
+        line[:pad] = -np.inf
+        line[image.shape[1] + pad :] = -np.inf
+        inner, signal, error, used = line[pad:], image[y], noise[y], good[y]
+        for x in range(image.shape[1]):
+            known = used[x] & (error[x] > 0) & (error[x] < np.inf)
+            inner[x] = signal[x] / error[x] if known else -np.inf
+
+
+def _padded(image: np.ndarray, pad: int, value: float) -> np.ndarray:
+    """Image with a border of one value."""
+    out = np.full([n + 2 * pad for n in image.shape], value, image.dtype)
+    _inner(out, pad)[...] = image
+    return out
 
 
 def _clipped(values: np.ndarray, nsigma: float) -> tuple[float, float]:
@@ -311,12 +332,9 @@ def _clip_high(values: np.ndarray, nsigma: float) -> tuple[float, float]:
 
 
 def _prepared(
-    searched: np.ndarray, good: np.ndarray, threshold: float, sigma: float, params: DetectionParams
+    searched: np.ndarray, threshold: float, sigma: float, params: DetectionParams
 ) -> tuple[segmentation.Work, segmentation.Rules]:
-    """Set up padded work space and rules for the kernels."""
-    pad = params.peaks_radius
-    values = np.full([n + 2 * pad for n in searched.shape], -np.inf)
-    np.copyto(_inner(values, pad), searched, where=good)
+    """Set up work space and rules for the kernels; the image has a border."""
     rules = segmentation.Rules(
         threshold=float(threshold),
         smallest_rise=params.min_peak_sigma * sigma,
@@ -326,13 +344,14 @@ def _prepared(
         max_area=params.max_area,
         extended_area=params.extended_area,
         corners=params.neighbor_type == "corners",
-        peaks_radius=pad,
+        peaks_radius=params.peaks_radius,
         max_level=params.max_level,
     )
-    above = np.flatnonzero(values > threshold)
+    values = searched.ravel()
+    above = _above(values, float(threshold))
     work = segmentation.Work(
-        values=values.ravel(),
-        width=values.shape[1],
+        values=values,
+        width=searched.shape[1],
         above=above,
         owner=np.zeros(values.size, dtype=np.int32),
         levels=np.zeros(values.size, dtype=np.int32),
@@ -342,6 +361,20 @@ def _prepared(
     return work, rules
 
 
+@numba.njit(cache=True, nogil=True)
+def _above(values, threshold):
+    """Places of the values above a threshold; both are compared in double precision."""
+    n = 0
+    for value in values:
+        n += value > threshold
+    found, n = np.empty(n, np.int64), 0
+    for k in range(len(values)):
+        if values[k] > threshold:
+            found[n] = k
+            n += 1
+    return found
+
+
 def _detections(
     table: np.ndarray, root: np.ndarray, work: segmentation.Work, rules: segmentation.Rules, light: np.ndarray
 ) -> Detections:
@@ -349,7 +382,7 @@ def _detections(
     pad = rules.peaks_radius
     start, stop, level = (table[:, k].astype(np.int64) for k in (0, 1, 3))
     _paint(work.pool, start, stop, work.owner)
-    light = np.pad(native_float(light), pad, constant_values=np.nan).ravel()
+    light = _padded(native_float(light), pad, np.nan).ravel()
     x, y, flux = _measure(work.pool, start, stop, work.width, work.owner, light)
     order = np.lexsort((y, x, -flux, root))
     _, blend, size = np.unique(root[order], return_inverse=True, return_counts=True)
@@ -427,7 +460,10 @@ def _centroid(pixels, near, width, light):
                 y += (light[p] - base) * (p // width)
     if total > 0:
         return x / total, y / total
-    return np.mean(pixels % width), np.mean(pixels // width)
+    for p in pixels:
+        x += p % width
+        y += p // width
+    return x / len(pixels), y / len(pixels)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -6,6 +6,7 @@ import numba
 import numpy as np
 
 from pymopex.clipping import clipped_statistics, workspace
+from pymopex.nearest import filled_from_nearest
 from pymopex.order_statistics import median_of
 
 _CLIP = 3.0
@@ -41,8 +42,8 @@ def mesh_background(
     -----
     The mode of a panel is ``2.5 median - 1.5 mean`` of the values that clipping leaves (3 standard deviations round
     the median, up to 10 times), and the median where the two differ by 0.3 standard deviations or more. A panel
-    without a value gets the mean of the 10 nearest others, weighted with the inverse distance. The spline is cubic
-    and mirrored at the borders; it is cut at the lowest and the highest panel.
+    without a value gets the mean of the 10 nearest others (and of those as near as the tenth), weighted with the
+    inverse distance. The spline is cubic and mirrored at the borders; it is cut at the lowest and the highest panel.
 
     References
     ----------
@@ -51,7 +52,7 @@ def mesh_background(
     mesh = _modes(image, good, box[0], box[1], least)
     if np.isnan(mesh).all():
         return np.full(image.shape, np.nan, np.float32)
-    mesh = _median_filtered(_nearest_mean(mesh), side)
+    mesh = _median_filtered(filled_from_nearest(mesh, _NEIGHBOURS), side)
     out = np.empty(image.shape, np.float32)
     coefficients = _spline(_spline(mesh).T).T
     rows, columns = (_weights(n, m, size) for n, m, size in zip(image.shape, mesh.shape, box, strict=True))
@@ -81,22 +82,6 @@ def _modes(image, good, height, width, least):
             else:
                 mesh[j, i] = 2.5 * median - 1.5 * mean
     return mesh
-
-
-def _nearest_mean(mesh: np.ndarray) -> np.ndarray:
-    """Fill missing values from the nearest others."""
-    missing = np.isnan(mesh)
-    if not missing.any():
-        return mesh
-    from scipy.spatial import KDTree
-
-    known = np.argwhere(~missing)
-    few = min(_NEIGHBOURS, len(known))
-    distance, nearest = KDTree(known).query(np.argwhere(missing), k=np.arange(1, few + 1))
-    weight = 1 / distance
-    filled = mesh.copy()
-    filled[missing] = (weight * mesh[~missing][nearest]).sum(axis=1) / weight.sum(axis=1)
-    return filled
 
 
 @numba.njit(cache=True, nogil=True)

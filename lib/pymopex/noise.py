@@ -8,11 +8,12 @@ import numba
 import numpy as np
 
 from pymopex.background import MedianWindow, check_bad_fraction, checked_image, filled
+from pymopex.nearest import filled_from_nearest
 from pymopex.window_quantiles import quantiles_at
 
 # One standard deviation below and above the median of a normal distribution.
 _QUANTILES = (0.15865525393145707, 0.8413447460685429)
-_STEPS = 22  # nodes of the noise map in the side of a window, at least
+_STEPS = 11  # nodes of the noise map in the side of a window, at least
 _STEPS_OF_LEVEL = 8  # the same of the level
 
 
@@ -45,10 +46,10 @@ def gaussian_noise(image: np.ndarray, bad: np.ndarray | None, how: MedianWindow)
     Dropping outliers that are not there makes the result low: 100 of 45 x 45 pixels by 6 per cent.
     Edges and masked areas are treated as in `pymopex.background.background`.
 
-    Windows are put round every second pixel of every second row if they are 44 pixels wide and high or more, wider ones
-    less often, and the map is interpolated between. Of 45 x 45 pixels it differs by less than 0.5 per cent (rms)
-    from that of windows round every pixel, whose own scatter is several times this. A window without enough good
-    pixels gets the mean of the nearest others, as a missing value there.
+    Windows of 22 pixels or more are put round every second pixel of every second row, of 44 round every fourth, and so
+    on, and the map is interpolated between. Of 45 x 45 pixels of noise it differs by 0.6 per cent (rms) from that
+    of windows round every pixel, whose own scatter is 2.1 per cent, and scatters no more than that. A window
+    without enough good pixels gets the mean of the nearest others, as a missing value there.
 
     References
     ----------
@@ -146,17 +147,38 @@ def faint_side_noise(
     centres = [np.unique(np.clip(np.arange(step // 2, n + step // 2, step), 0, n - 1)) for n in image.shape]
     mesh = np.full((len(centres[0]), len(centres[1])), np.nan)
     half = window // 2
-    known = np.where(good, image, image.dtype.type(np.nan))
+    values = np.empty((len(centres[1]), (2 * half + 1) ** 2), image.dtype)
     for j, y in enumerate(centres[0]):
-        for i, x in enumerate(centres[1]):
-            part = known[max(0, y - half) : y + half + 1, max(0, x - half) : x + half + 1]
-            mesh[j, i] = _below_mode(np.sort(part, axis=None))  # NaN last; numpy's sort is the fastest
+        _gather(image, good, y, centres[1], half, values)
+        values.sort(axis=1)  # NaN last; numpy's sort is the fastest
+        _below_modes(values, mesh[j])
     if np.isnan(mesh).all():
         return np.full(image.shape, np.nan, np.float32)
-    return _interpolated(centres, _nearest_filled(mesh), image.shape)
+    return _interpolated(centres, filled_from_nearest(mesh, 1), image.shape)
 
 
 @numba.njit(cache=True, nogil=True)
+def _gather(image, good, y, columns, half, values):
+    """Put the pixels of the windows round some columns of a row into lines; NaN where there is no good one."""
+    for i in range(len(columns)):
+        n = 0
+        x0, x1 = max(0, columns[i] - half), min(image.shape[1], columns[i] + half + 1)
+        for row in range(max(0, y - half), min(image.shape[0], y + half + 1)):
+            line, known, used = values[i, n : n + x1 - x0], image[row, x0:x1], good[row, x0:x1]
+            for k in range(x1 - x0):
+                line[k] = known[k] if used[k] else np.nan
+            n += x1 - x0
+        values[i, n:] = np.nan
+
+
+@numba.njit(cache=True, nogil=True)
+def _below_modes(values, result):
+    """Scatter of each line of sorted values below its mode."""
+    for i in range(len(values)):
+        result[i] = _below_mode(values[i])
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _below_mode(ordered):
     """Scatter of sorted values, of which the last may be NaN, below their mode; NaN if there are too few."""
     n = len(ordered)
@@ -165,31 +187,43 @@ def _below_mode(ordered):
     if n < _FEWEST:
         return np.nan
     reach = n // _QUARTER
-    start, shortest = 0, np.inf
-    for k in range(n - reach):
-        width = np.float64(ordered[k + reach]) - np.float64(ordered[k])
-        if width < shortest:
-            start, shortest = k, width
-    mode = 0.0
-    for k in range(start, start + reach + 1):
-        mode += np.float64(ordered[k])
-    mode /= reach + 1
-    below = np.searchsorted(ordered[:n], mode)
+    start = _narrowest(ordered[:n], reach)
+    mode = _sum(ordered[start : start + reach + 1]) / (reach + 1)
+    below, above = start, start + reach + 1  # where the first value that is not below the mode lies
+    while below < above:
+        middle = (below + above) // 2
+        below, above = (middle + 1, above) if ordered[middle] < mode else (below, middle)
     if below == 0:
         return np.nan
     median = 0.5 * (np.float64(ordered[below // 2]) + np.float64(ordered[(below - 1) // 2]))
     return 1.4826 * (mode - median)
 
 
-def _nearest_filled(mesh: np.ndarray) -> np.ndarray:
-    """Fill missing values with the nearest others."""
-    missing = np.isnan(mesh)
-    if not missing.any():
-        return mesh
-    from scipy.ndimage import distance_transform_edt
+@numba.njit(cache=True, nogil=True)
+def _narrowest(ordered, reach):
+    """Find the first of the sorted values whose distance from that `reach` places behind it is the shortest."""
+    behind = ordered[reach:]
+    widths = np.empty(len(behind))
+    for k in range(len(behind)):
+        widths[k] = np.float64(behind[k]) - np.float64(ordered[k])
+    bits = widths.view(
+        np.int64
+    )  # numbers that are not negative have the order of their bits, and these no NaN
+    least = bits[0]
+    for k in range(len(bits)):
+        least = bits[k] if bits[k] < least else least
+    start = 0
+    while bits[start] != least:
+        start += 1
+    return start
 
-    nearest = distance_transform_edt(missing, return_distances=False, return_indices=True)
-    return mesh[tuple(nearest)]
+
+@numba.njit(cache=True, nogil=True, fastmath={"reassoc"})
+def _sum(values):
+    total = 0.0
+    for value in values:
+        total += np.float64(value)
+    return total
 
 
 def _interpolated(centres: Sequence[np.ndarray], mesh: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -210,13 +244,25 @@ def _between(centres: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
 @numba.njit(cache=True, nogil=True)
 def _interpolate(vertical, horizontal, mesh, out):
     """Fill the rows of `out` from those of the mesh before and after them."""
-    (rows, down), (columns, right) = vertical, horizontal
-    line = np.empty(mesh.shape[1])
+    rows, down = vertical
+    before, after, row = np.empty(out.shape[1]), np.empty(out.shape[1]), -2
     for y in range(out.shape[0]):
-        after = min(rows[y] + 1, mesh.shape[0] - 1)
-        for i in range(mesh.shape[1]):
-            line[i] = (1 - down[y]) * mesh[rows[y], i] + down[y] * mesh[after, i]
+        if rows[y] == row + 1:
+            before, after = after, before
+        elif rows[y] != row:
+            _along(horizontal, mesh[rows[y]], before)
+        if rows[y] != row:
+            row = rows[y]
+            _along(horizontal, mesh[min(row + 1, mesh.shape[0] - 1)], after)
+        line = out[y]
         for x in range(out.shape[1]):
-            i = columns[x]
-            j = min(i + 1, mesh.shape[1] - 1)
-            out[y, x] = (1 - right[x]) * line[i] + right[x] * line[j]
+            line[x] = (1 - down[y]) * before[x] + down[y] * after[x]
+
+
+@numba.njit(cache=True, nogil=True)
+def _along(horizontal, values, line):
+    """Interpolate a row of the mesh."""
+    columns, right = horizontal
+    for x in range(len(line)):
+        i = columns[x]
+        line[x] = (1 - right[x]) * values[i] + right[x] * values[min(i + 1, len(values) - 1)]

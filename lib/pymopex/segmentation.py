@@ -190,7 +190,7 @@ def _peaks(pixels, values, width, radius, rise, slot):
             if a == b:
                 continue
             low, high = max(a, b), min(a, b)
-            height = values[sorted_pixels[low]] - values[p]
+            height = np.float64(values[sorted_pixels[low]]) - np.float64(values[p])
             if not (height > 0 and height >= rise and _is_maximum(sorted_pixels[low], values, width, radius)):
                 domain[low] = _find(domain, k if low == a else j)
             hill[low] = high

@@ -86,13 +86,19 @@ def _depth(box: Box, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _pairs(points: np.ndarray, tile: np.ndarray) -> np.ndarray:
-    """Rows of two tiles that are one source, shape (n, 2)."""
-    from scipy.spatial import cKDTree
-
-    if len(points) < 2:
-        return np.zeros((0, 2), dtype=np.int64)
-    pairs = cKDTree(points).query_pairs(_SAME, output_type="ndarray").astype(np.int64)
-    return pairs[tile[pairs[:, 0]] != tile[pairs[:, 1]]]
+    """Rows of two tiles that are one source, the lower one first, shape (n, 2)."""
+    order = np.argsort(points[:, 0], kind="stable")
+    found = [np.zeros((0, 2), dtype=np.int64)]
+    for step in range(1, len(order)):  # along x, to the next one, to that behind it, and so on
+        one, other = order[:-step], order[step:]
+        across = points[other, 0] - points[one, 0] <= _SAME
+        if not across.any():
+            break
+        one, other = one[across], other[across]
+        apart = points[other] - points[one]
+        same = ((apart**2).sum(axis=1) <= _SAME**2) & (tile[one] != tile[other])
+        found.append(np.sort(np.column_stack([one[same], other[same]]), axis=1))
+    return np.concatenate(found)
 
 
 def _kept(depth: np.ndarray, pairs: np.ndarray) -> np.ndarray:
@@ -115,15 +121,22 @@ def _blends(
     tile: np.ndarray, blend: np.ndarray, pairs: np.ndarray, rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Join the blends of paired rows, and number those of the kept rows in their order."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     _, node = np.unique(np.column_stack([tile, blend]), axis=0, return_inverse=True)
     node = node.ravel()
-    n = int(node.max(initial=-1)) + 1
-    links = node[pairs]
-    graph = coo_array((np.ones(len(pairs)), (links[:, 0], links[:, 1])), shape=(n, n))
-    joined = connected_components(graph, directed=False)[1][node[rows]] if n else np.zeros(0, dtype=int)
+    joined = _joined_nodes(int(node.max(initial=-1)) + 1, node[pairs])[node[rows]]
     _, first, number, count = np.unique(joined, return_index=True, return_inverse=True, return_counts=True)
     order = np.argsort(np.argsort(first))
     return order[number] + 1, count[number]
+
+
+def _joined_nodes(n: int, links: np.ndarray) -> np.ndarray:
+    """Give each of n nodes the lowest number of those that links, shape (m, 2), join it with."""
+    lowest = np.arange(n)
+    while True:
+        before = lowest.copy()
+        least = np.minimum(lowest[links[:, 0]], lowest[links[:, 1]])
+        np.minimum.at(lowest, links[:, 0], least)
+        np.minimum.at(lowest, links[:, 1], least)
+        lowest = lowest[lowest]
+        if np.array_equal(lowest, before):
+            return lowest

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from pymopex import detection
 from pymopex.detection import DetectionParams, detect, detection_map, initial_threshold
 
 
@@ -434,3 +435,29 @@ def test_wrong_images_are_refused():
         detect(image, small > 0, DetectionParams())
     with pytest.raises(ValueError, match="2-D and not empty"):
         detect(np.zeros(6), None, DetectionParams())
+
+
+def test_single_precision_gives_what_the_same_numbers_in_double_precision_give():
+    rng = np.random.default_rng(12)
+    image = rng.normal(size=(150, 160)).astype("f4")
+    y, x = np.mgrid[:150, :160]
+    for _ in range(60):
+        height, x0, y0 = 4 + 20 * rng.pareto(1), rng.uniform(0, 160), rng.uniform(0, 150)
+        image += (height * np.exp(-((x - x0) ** 2 + (y - y0) ** 2) / 6)).astype("f4")
+    noise = np.full(image.shape, 0.5, "f4")  # of which the ratio is exact
+    for kind, given in (("snr_input", noise), ("image_input", None)):
+        how = DetectionParams(kind, 5.0, "combo", 3, 12, 0.02)
+        one = detect(image, None, how, noise=given)
+        two = detect(image.astype("f8"), None, how, noise=given)
+        assert len(one) > 30
+        for name in ("x", "y", "flux", "blend_id", "level", "labels", "levels"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(two, name), err_msg=name)
+
+
+def test_a_threshold_between_two_single_numbers_parts_them():
+    low = np.float32(5.1)
+    high = np.nextafter(low, np.float32(9))
+    values = np.array([low, high, np.nan, -np.inf, low, high], "f4")
+    assert detection._above(values, 0.5 * (float(low) + float(high))).tolist() == [1, 5]
+    assert detection._above(values, float(low)).tolist() == [1, 5]
+    assert detection._above(values, np.nan).tolist() == []

@@ -13,7 +13,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from pymopex import __version__
-from pymopex.kit import signals
+from pymopex.kit import cached_code, signals
 from pymopex.kit.errors import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -54,6 +54,7 @@ def main(words: list[str] | None = None) -> int:
     # Libraries make a million objects that stay: looking for garbage among them takes a tenth of a start and an end.
     gc.set_threshold(200_000)
     atexit.register(gc.freeze)
+    cached_code.load_without_compiler()
     try:
         with signals.caught():
             return _dispatch(words)

@@ -193,12 +193,12 @@ def read_keyword(path: str, key: str) -> Any:
 
 def keyword_of(header: fits.Header | Cards, key: str) -> Any:
     """Give the value of a keyword of a header that need not be read; None if it is not there."""
-    from astropy.io import fits
+    from pymopex.kit.card_values import value_of
 
     if not isinstance(header, tuple):
         return header.get(key)
     name = f"{key:8s}="
-    return next((fits.Card.fromstring(card).value for card in header if card.startswith(name)), None)
+    return next((value_of(card) for card in header if card.startswith(name)), None)
 
 
 @remembered(maxsize=1)

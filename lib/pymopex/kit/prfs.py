@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 from pymopex.kit import sheets
 from pymopex.kit.errors import InputError, InputErrors
 from pymopex.kit.files import calibration_file, remembered, whole
-from pymopex.kit.images import read_header, read_image
+from pymopex.kit.images import keyword_of, read_cards, read_header, read_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import numpy as np
-    from astropy.io import fits
 
     from pymopex.kit.task import Run
     from pymopex.prf import PRF, PRFGrid, PRFMap, PRFTable
@@ -60,14 +59,15 @@ def _unusable(run: Run, path: str) -> list[str]:
         return [
             f"{path}: is {nx} x {ny} samples; a PRF has odd axes and the source in the middle (make_prf makes it so)"
         ]
-    return problems_of_sampling(run, path, header)
+    return problems_of_sampling(run, path)
 
 
-def problems_of_sampling(run: Run, path: str, header: fits.Header) -> list[str]:
+def problems_of_sampling(run: Run, path: str) -> list[str]:
     """Tell where the samples per pixel of the task at work are not those that the header of a PRF tells, if it does."""
-    problems = []
+    problems, cards = [], read_cards(path)
     for axis in "XY":
-        said, key = header.get(f"PRF{axis}RSMP", header.get(f"PRFSAMP{axis}")), f"PRF_Resample{axis}_Factor"
+        told = (keyword_of(cards, name) for name in (f"PRF{axis}RSMP", f"PRFSAMP{axis}"))
+        said, key = next((value for value in told if value is not None), None), f"PRF_Resample{axis}_Factor"
         given = getattr(run.params, key)
         if isinstance(said, (int, float)) and said != given:
             block, origin = sheets.sheet(run.task).block, run.params.origin(key)
@@ -186,7 +186,7 @@ def _normalised(run: Run, files: list[str]) -> Iterator[PRF]:
 
     p = run.params
     for path in files:
-        problems = problems_of_sampling(run, path, read_header(path))
+        problems = problems_of_sampling(run, path)
         if problems:
             raise InputErrors(problems)
         factors, radius = (p.PRF_ResampleX_Factor, p.PRF_ResampleY_Factor), p.Normalization_Radius
