@@ -128,67 +128,16 @@ class GroupData(NamedTuple):
         index = np.asarray(sources, dtype=np.int64)
         if np.array_equal(index, np.arange(self.n_sources)):
             return self
-
-        return taken(self, index)
+        return self._replace(**{name: getattr(self, name)[:, index] for name in _PLACED})
 
     def where(self, keep: np.ndarray) -> GroupData:
         """Give the same sources with some of the pixels."""
-        return with_pixels(self, np.asarray(keep, dtype=bool))
+        keep = np.asarray(keep, dtype=bool)
+        first = np.concatenate([[0], np.cumsum(keep)])[self.first]
+        return self._replace(first=first, **{name: getattr(self, name)[keep] for name in FramePixels._fields})
 
 
-@numba.njit(cache=True, nogil=True)
-def taken(group: GroupData, index: np.ndarray) -> GroupData:
-    """Give the same pixels with some of the sources, in the order of their numbers."""
-    return GroupData(
-        group.value,
-        group.weight,
-        group.px,
-        group.py,
-        group.first,
-        group.rx[:, index],
-        group.ry[:, index],
-        group.jacobian[:, index],
-        group.scale[:, index],
-        group.prf[:, index],
-        group.mix[:, index],
-        group.box_x[:, index],
-        group.box_y[:, index],
-        group.fit_x,
-        group.fit_y,
-    )
-
-
-@numba.njit(cache=True, nogil=True)
-def with_pixels(group: GroupData, keep: np.ndarray) -> GroupData:
-    """Give the same sources with some of the pixels."""
-    first = np.zeros_like(group.first)
-    for j in range(first.size - 1):
-        first[j + 1] = first[j] + np.sum(keep[group.first[j] : group.first[j + 1]])
-    return with_values(group, group.value[keep], group.weight[keep], group.px[keep], group.py[keep], first)
-
-
-@numba.njit(cache=True, nogil=True)
-def with_values(
-    group: GroupData, value: np.ndarray, weight: np.ndarray, px: np.ndarray, py: np.ndarray, first: np.ndarray
-) -> GroupData:
-    """Give the same sources with other pixels."""
-    return GroupData(
-        value,
-        weight,
-        px,
-        py,
-        first,
-        group.rx,
-        group.ry,
-        group.jacobian,
-        group.scale,
-        group.prf,
-        group.mix,
-        group.box_x,
-        group.box_y,
-        group.fit_x,
-        group.fit_y,
-    )
+_PLACED = ("rx", "ry", "jacobian", "scale", "prf", "mix", "box_x", "box_y")
 
 
 @numba.njit(cache=True, nogil=True)

@@ -1,24 +1,25 @@
-"""Compiled results of a fit: covariances, quality and status of each source of a group."""
+"""Compiled results of the fits of a batch: covariances, quality and status of each source."""
 
 from __future__ import annotations
 
 import math
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 
-from pymopex import fit_kernels as kernels
-from pymopex.fit_bias import flux_bias
+from pymopex.batches import Batch, Group, group_of
+from pymopex.fit_minimum import EXHAUSTED, SINGULAR
+from pymopex.fit_models import leave_residuals, model_values
 from pymopex.fit_results import FitStatus
-from pymopex.fit_solving import Rules, Solution, chi2_dof_of, dof_of
-from pymopex.group_kernels import box_sums
+from pymopex.fit_solving import Fits, Rules, free_of, normal_matrix
+from pymopex.group_kernels import in_box
+from pymopex.jit import entry, leaf
 from pymopex.normal_equations import covariance as covariance_of
 
 _SUCCESS = int(FitStatus.SUCCESS)
 _ABOVE = int(FitStatus.CHI2_ABOVE_THRESHOLD)
 _NOT_CONVERGED = int(FitStatus.NOT_CONVERGED)
-_TOO_FEW = int(FitStatus.TOO_FEW_PIXELS)
+TOO_FEW = int(FitStatus.TOO_FEW_PIXELS)
 _SINGULAR = int(FitStatus.SINGULAR)
 _NOT_POSITIVE = int(FitStatus.FLUX_NOT_POSITIVE)
 _AT_BOUND = int(FitStatus.AT_BOUND)
@@ -52,109 +53,114 @@ class Whole(NamedTuple):
     rows: np.ndarray
 
 
-@numba.njit(cache=True, nogil=True)
-def empty_rows(n: int) -> Rows:
-    """Make rows of sources that were not fitted: too few pixels."""
-    return Rows(
+def finish(batch: Batch, weight: np.ndarray, table: Any, fits: Fits, rules: Rules) -> tuple[Rows, Whole]:
+    """Give the results of the sources, group after group, and of the groups.
+
+    The sources of the input come first, also those that were left out, then the added ones. Parameters as of
+    `pymopex.fit_solving.solve`.
+    """
+    groups = batch.sizes.size
+    n = int((batch.sizes + fits.added).sum())
+    rows = Rows(
         np.zeros((n, 2)),
         np.full(n, np.nan),
         np.full((n, 3, 3), np.nan),
         np.full(n, np.nan),
         np.zeros(n, np.int64),
         np.zeros(n, np.int64),
-        np.full(n, _TOO_FEW),
+        np.full(n, TOO_FEW),
         np.zeros(n, np.int64),
-        np.zeros(n, np.bool_),
+        np.zeros(n, bool),
         np.zeros(n),
     )
-
-
-@numba.njit(cache=True, nogil=True)
-def empty_whole(n: int) -> Whole:
-    """Make rows of groups without a fit."""
-    return Whole(
-        np.full(n, np.nan),
-        np.zeros(n, np.int64),
-        np.zeros(n),
-        np.zeros(n),
-        np.zeros(n, np.int64),
-        np.zeros(n, np.int64),
-        np.zeros(n, np.bool_),
-        np.zeros(n, np.int64),
+    background, variance = np.zeros((2, groups))
+    found = fits.n > 0
+    capped = np.zeros(groups, bool)
+    whole = Whole(
+        np.where(found, fits.chi2, np.nan),
+        np.where(found, fits.dof, 0),
+        background,
+        variance,
+        fits.iterations,
+        fits.n,
+        capped,
+        batch.sizes + fits.added,
     )
+    finish_groups(batch, weight, table, fits, rules, rows, whole)
+    return rows, whole
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def finish(
-    n: int, fit: Solution, table: Any, rules: Rules, rows: Rows, first: int, whole: Whole, g: int
-) -> int:
-    """Fill the rows, from `first`, of a group of n sources, and row g of the groups; gives how many sources it has.
+@entry
+def finish_groups(
+    batch: Batch, weight: np.ndarray, table: Any, fits: Fits, rules: Rules, rows: Rows, whole: Whole
+) -> None:
+    """Fill the results of all groups."""
+    first = 0
+    for g in range(batch.sizes.size):
+        size, n = batch.sizes[g], fits.n[g]
+        for i in range(size):
+            rows.parent[first + i] = i
+        if n > 0:
+            a = fits.first[g]
+            p = fits.p[3 * a + g : 3 * (a + n) + g + 1]
+            group = group_of(batch, weight, g, fits.which[a : a + n])
+            covariance = covariance_of(normal_matrix(fits, g), free_of(n, rules))
+            residual = model_values(group, table, p)
+            leave_residuals(group, residual)
+            chi2_dof = fits.chi2[g] / fits.dof[g] if fits.dof[g] > 0 else np.nan
+            behind = first + size
+            for i in range(n):
+                added = i >= n - fits.added[g]
+                row = behind if added else first + fits.which[a + i]
+                behind += added
+                _fill_quality(group, residual, i, rules, rows, row)
+                rows.place[row, 0], rows.place[row, 1], rows.flux[row] = p[3 * i], p[3 * i + 1], p[3 * i + 2]
+                rows.bias[row], rows.parent[row], rows.added[row] = fits.bias[a + i], fits.which[a + i], added
+                for k in range(9):
+                    rows.covariance[row, k // 3, k % 3] = covariance[3 * i + k // 3, 3 * i + k % 3]
+                variance = covariance[3 * i + 2, 3 * i + 2]
+                rows.status[row] = _status(
+                    fits, g, fits.at_bound[a + i], p[3 * i + 2], variance, chi2_dof, rules
+                )
+            whole.background[g], whole.background_variance[g] = p[3 * n], covariance[3 * n, 3 * n]
+            whole.capped[g] = rules.max_n_ps > 1 and n >= rules.max_n_ps and chi2_dof >= rules.chi_threshold
+        first += whole.rows[g]
 
-    The sources of the input come first, also those that were left out, then the added ones.
-    """
-    for i in range(n):
-        rows.parent[first + i] = i
-    whole.rows[g] = n
-    if not fit.found:
-        return n
-    n_fitted = fit.parents.size
-    covariance = covariance_of(fit.matrix, fit.free)
-    residual = fit.group.value - kernels.model_values(fit.group, table, fit.p)
-    partial, count = box_sums(fit.group, fit.group.weight * residual**2)
+
+@leaf
+def _fill_quality(group: Group, residual: np.ndarray, n: int, rules: Rules, rows: Rows, row: int) -> None:
+    """Fill in what the pixels in the box of source n tell: how many they are, in how many frames, and their chi2."""
+    chi2, pixels, frames = 0.0, 0, 0
+    for j in range(group.row.size):
+        partial, before, at = 0.0, pixels, group.row[j] + group.which[n]
+        x0, y0 = group.box_x[at], group.box_y[at]
+        for i in range(group.first[j], group.first[j + 1]):
+            inside = in_box(group.px[i] - x0, group.py[i] - y0, group.fit_x, group.fit_y)
+            if inside and group.weight[i] > 0.0:
+                partial += group.weight[i] * residual[i - group.first[0]] ** 2
+                pixels += 1
+        chi2 += partial
+        frames += pixels > before
     own = (1 if rules.fixed_positions else 3) + int(rules.background)
-    bias = _biases(fit, table, rules)
-    behind = first + n
-    for i in range(n_fitted):
-        added = i >= n_fitted - fit.added
-        row = behind if added else first + fit.parents[i]
-        behind += added
-        n_pixels = np.sum(count[:, i])
-        rows.place[row, 0], rows.place[row, 1] = fit.p[3 * i], fit.p[3 * i + 1]
-        rows.flux[row], rows.bias[row] = fit.p[3 * i + 2], bias[i]
-        rows.covariance[row] = covariance[3 * i : 3 * i + 3, 3 * i : 3 * i + 3]
-        if n_pixels > own:
-            rows.chi2_dof[row] = np.sum(partial[:, i]) / (n_pixels - own)
-        rows.n_pixels[row], rows.n_frames[row] = n_pixels, np.sum(count[:, i] > 0)
-        rows.status[row] = _status(fit, i, covariance, rules)
-        rows.parent[row], rows.added[row] = fit.parents[i], added
-    too_bad = chi2_dof_of(fit) >= rules.chi_threshold
-    whole.chi2[g], whole.dof[g], whole.iterations[g] = fit.chi2, dof_of(fit), fit.iterations
-    whole.background[g], whole.background_variance[g] = fit.p[-1], covariance[-1, -1]
-    whole.n_ps[g] = n_fitted
-    whole.capped[g] = rules.max_n_ps > 1 and n_fitted >= rules.max_n_ps and too_bad
-    whole.rows[g] = behind - first
-    return behind - first
+    if pixels > own:
+        rows.chi2_dof[row] = chi2 / (pixels - own)
+    rows.n_pixels[row], rows.n_frames[row] = pixels, frames
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _biases(fit: Solution, table: Any, rules: Rules) -> np.ndarray:
-    """Give the bias of each flux, if it is asked for; a position at its bound is one that was not fitted."""
-    nothing = np.zeros(fit.parents.size)
-    if math.isnan(rules.bias_noise) or fit.ended != kernels.CONVERGED or not dof_of(fit) > 0:
-        return nothing
-    free = fit.free.copy()
-    for i in range(fit.parents.size):
-        if fit.at_bound[i]:
-            free[3 * i] = free[3 * i + 1] = False
-    covariance = covariance_of(fit.matrix, free)
-    if not np.isfinite(covariance).all():
-        return nothing
-    measured = chi2_dof_of(fit) if rules.bias_scaled else min(chi2_dof_of(fit), 1.0)
-    return flux_bias(fit.group, table, fit.p, covariance, rules.bias_noise * measured)
-
-
-@numba.njit(cache=True, nogil=True, inline="always")
-def _status(fit: Solution, i: int, covariance: np.ndarray, rules: Rules) -> int:
-    if dof_of(fit) < 0:
-        return _TOO_FEW
-    if fit.ended == kernels.SINGULAR or not math.isfinite(covariance[3 * i + 2, 3 * i + 2]):
+@leaf
+def _status(
+    fits: Fits, g: int, at_bound: bool, flux: float, variance: float, chi2_dof: float, rules: Rules
+) -> int:
+    if fits.dof[g] < 0:
+        return TOO_FEW
+    if fits.ended[g] == SINGULAR or not math.isfinite(variance):
         return _SINGULAR
-    if fit.ended == kernels.EXHAUSTED:
+    if fits.ended[g] == EXHAUSTED:
         return _NOT_CONVERGED
-    if dof_of(fit) > 0 and not chi2_dof_of(fit) < rules.chi_threshold:
+    if fits.dof[g] > 0 and not chi2_dof < rules.chi_threshold:
         return _ABOVE
-    if not rules.fixed_positions and fit.at_bound[i]:
+    if not rules.fixed_positions and at_bound:
         return _AT_BOUND
-    if not rules.fixed_positions and not fit.p[3 * i + 2] > 0.0:
+    if not rules.fixed_positions and not flux > 0.0:
         return _NOT_POSITIVE
     return _SUCCESS

@@ -1,27 +1,17 @@
-"""Compiled minimum of chi2 of a group: sources with enough pixels, active deblending, and fits without hits."""
+"""Minimum of chi2 of the groups of a batch, and active deblending."""
 
 from __future__ import annotations
 
 import math
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 
-from pymopex import fit_kernels as kernels
-from pymopex.fit_data import GroupData, taken, with_pixels, with_values
-from pymopex.fit_kernels import Search
+from pymopex.batches import Batch, Group, group_of
+from pymopex.fit_minimum import SINGULAR, Search, minimise
 from pymopex.fit_results import FitSettings
-from pymopex.group_kernels import box_sums, pixels_per_arcsec
-from pymopex.hit_kernels import agreeing, deviations
-
-_GRID = 0.5  # pixel, of the search for a further source
-_REACH = 1.5  # pixel of the PRF core used in that search
-_FEWEST_FRAMES = 3  # that a group needs before single pixels are dropped
-_ROUNDS = 4  # fits without pixels
-_WEIGHTED = 4  # fits with falling weights before that
-_CAUCHY = 2.4  # sigma, at which a weight is halved
-_LEAST = 0.8  # of the pixels must stay, else none is dropped
+from pymopex.group_kernels import in_box, pixels_of, pixels_per_arcsec
+from pymopex.jit import entry, inner, leaf
 
 
 class Rules(NamedTuple):
@@ -57,212 +47,219 @@ def rules_of(settings: FitSettings) -> Rules:
     )
 
 
-class Solution(NamedTuple):
-    """Minimum of chi2: parameters `p` and normal matrix of the sources that could be fitted, and their `parents`.
+class Fits(NamedTuple):
+    """The fits of the groups of a batch, which each step changes in place.
 
-    `added` of them, the last, came from active deblending. If no source has enough pixels, it is not `found`.
+    Parameters
+    ----------
+    first : ndarray of int, shape (G + 1,)
+        First row of each group; it has one for each source that it may get.
+    square : ndarray of int, shape (G + 1,)
+        Where the normal matrix of each begins.
+    start : ndarray, shape (rows, 2)
+        Offsets (u, v) that the sources of the group start from [arcsec].
+    n, added : ndarray of int, shape (G,)
+        Sources that are fitted, 0 if none has enough pixels, and how many of them, the last, came from active
+        deblending.
+    which : ndarray of int, shape (rows,)
+        Number in the group of each that is fitted; that of its neighbour for an added one.
+    origin : ndarray, shape (rows, 2)
+        Offsets from which their shift is limited.
+    at_bound : ndarray of bool, shape (rows,)
+        Whether they end there.
+    p : ndarray, shape (3 rows + G,)
+        Parameters of the groups behind each other.
+    matrix : ndarray
+        Normal matrices there, row after row.
+    chi2, dof, iterations, ended : ndarray, shape (G,)
+        What came out, and how.
+    bias : ndarray, shape (rows,)
+        Biases of the fluxes [microjansky], if they are worked out.
     """
 
-    found: bool
-    group: GroupData
-    parents: np.ndarray
+    first: np.ndarray
+    square: np.ndarray
+    start: np.ndarray
+    n: np.ndarray
+    added: np.ndarray
+    which: np.ndarray
     origin: np.ndarray
+    at_bound: np.ndarray
     p: np.ndarray
     matrix: np.ndarray
-    chi2: float
-    iterations: int
-    ended: int
-    at_bound: np.ndarray
-    free: np.ndarray
-    added: int
+    chi2: np.ndarray
+    dof: np.ndarray
+    iterations: np.ndarray
+    ended: np.ndarray
+    bias: np.ndarray
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def dof_of(fit: Solution) -> int:
-    """Degrees of freedom."""
-    return fit.group.value.size - np.sum(fit.free)
+def empty_fits(batch: Batch, rules: Rules, start: np.ndarray | None = None) -> Fits:
+    """Make room for the fits of a batch; `start`, shape (sources, 2), are the offsets to start from, None for 0."""
+    sizes = batch.sizes
+    room = np.maximum(sizes, rules.max_n_ps)
+    first, square = (np.concatenate([[0], np.cumsum(n)]) for n in (room, (3 * room + 1) ** 2))
+    rows, groups = int(first[-1]), sizes.size
+    begin = np.zeros((rows, 2))
+    if start is not None:
+        begin[np.repeat(first[:-1] - np.cumsum(sizes) + sizes, sizes) + np.arange(len(start))] = start
+    n, added, dof, iterations, ended = np.zeros((5, groups), np.int64)
+    return Fits(
+        first,
+        square,
+        begin,
+        n,
+        added,
+        np.zeros(rows, np.int64),
+        np.zeros((rows, 2)),
+        np.zeros(rows, bool),
+        np.zeros(3 * rows + groups),
+        np.zeros(int(square[-1])),
+        np.full(groups, np.nan),
+        dof,
+        iterations,
+        ended,
+        np.zeros(rows),
+    )
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def chi2_dof_of(fit: Solution) -> float:
-    """Reduced chi2, NaN without degrees of freedom."""
-    dof = dof_of(fit)
-    return fit.chi2 / dof if dof > 0 else np.nan
+def copied(fits: Fits) -> Fits:
+    """Give a copy."""
+    return Fits(*(column.copy() for column in fits))
 
 
-@numba.njit(cache=True, nogil=True)
+def take_over(fits: Fits, other: Fits, groups: np.ndarray) -> None:
+    """Take the fits of some groups from others."""
+    if not groups.size:
+        return
+    chosen = np.zeros(fits.n.size, bool)
+    chosen[groups] = True
+    rows = np.repeat(chosen, np.diff(fits.first))
+    parameters = np.repeat(chosen, 3 * np.diff(fits.first) + 1)
+    squares = np.repeat(chosen, np.diff(fits.square))
+    for name in ("n", "added", "chi2", "dof", "iterations", "ended"):
+        getattr(fits, name)[chosen] = getattr(other, name)[chosen]
+    for name in ("which", "origin", "at_bound", "bias"):
+        getattr(fits, name)[rows] = getattr(other, name)[rows]
+    fits.p[parameters], fits.matrix[squares] = other.p[parameters], other.matrix[squares]
+
+
+def chi2_dof(fits: Fits, groups: np.ndarray) -> np.ndarray:
+    """Give the reduced chi2 of some groups, NaN without degrees of freedom."""
+    dof = fits.dof[groups]
+    return np.where(dof > 0, fits.chi2[groups] / np.maximum(dof, 1), np.nan)
+
+
+def solve(batch: Batch, weight: np.ndarray, table: Any, groups: np.ndarray, fits: Fits, rules: Rules) -> None:
+    """Minimise chi2 of some groups, as `pymopex.fitting.fit_group` does.
+
+    Parameters
+    ----------
+    batch : Batch
+        The groups.
+    weight : ndarray, shape (n_pixels,)
+        Weights of the pixels, 0 for one that does not count.
+    table : PRFTable
+        PRFs.
+    groups : ndarray of int
+        Which groups.
+    fits : Fits
+        What is found.
+    rules : Rules
+        Settings.
+    """
+    minimise_groups(batch, weight, table, groups, fits, rules, True)
+    while rules.max_n_ps > 1 and not rules.fixed_positions:
+        from pymopex.fit_adding import add_sources
+
+        again = (fits.n[groups] > 0) & (fits.n[groups] < rules.max_n_ps) & (fits.ended[groups] != SINGULAR)
+        groups = groups[again & (chi2_dof(fits, groups) >= rules.chi_threshold)]
+        if not groups.size:
+            return
+        trial = copied(fits)
+        groups = groups[add_sources(batch, weight, table, groups, trial)]
+        minimise_groups(batch, weight, table, groups, trial, rules, False)
+        worse = chi2_dof(fits, groups) - chi2_dof(trial, groups) < rules.chi2_improvement
+        groups = groups[~worse & (trial.ended[groups] != SINGULAR)]
+        take_over(fits, trial, groups)
+
+
+@entry
+def minimise_groups(
+    batch: Batch, weight: np.ndarray, table: Any, groups: np.ndarray, fits: Fits, rules: Rules, anew: bool
+) -> None:
+    """Minimise chi2 of some groups, either `anew` with their sources that have enough pixels, or with those in `fits`.
+
+    Parameters as of `solve`.
+    """
+    for k in range(groups.size):
+        g = groups[k]
+        a, b = fits.first[g], fits.first[g + 1]
+        p = fits.p[3 * a + g : 3 * b + g + 1]
+        if anew:
+            _begin(group_of(batch, weight, g, fits.which[a:b]), g, batch.sizes[g], p, fits, rules)
+        n = fits.n[g]
+        if n == 0:
+            fits.chi2[g], fits.iterations[g], fits.ended[g] = np.nan, 0, SINGULAR
+            continue
+        m = 3 * n + 1
+        group, free = group_of(batch, weight, g, fits.which[a : a + n]), free_of(n, rules)
+        p[m - 1] = 0.0
+        shift = rules.max_shift if rules.max_shift > 0.0 else max(group.fit_x, group.fit_y) / 2
+        max_step, max_shift = np.empty(n), np.empty(n)
+        for i in range(n):
+            scale = pixels_per_arcsec(group, i)
+            max_step[i], max_shift[i] = rules.max_step / scale, shift / scale
+        search = Search(fits.origin[a : a + n], max_step, max_shift, rules.max_iterations, rules.ftol)
+        matrix = np.empty((m, m))
+        fits.chi2[g], fits.iterations[g], fits.ended[g] = minimise(
+            group, table, p[:m], free, search, matrix, fits.at_bound[a : a + n]
+        )
+        fits.dof[g] = pixels_of(group, np.int64(0), group.row.size)
+        for i in range(m):
+            fits.dof[g] -= free[i]
+        for i in range(m):
+            for j in range(m):
+                fits.matrix[fits.square[g] + i * m + j] = matrix[i, j]
+
+
+@leaf
+def _begin(group: Group, g: int, size: int, p: np.ndarray, fits: Fits, rules: Rules) -> None:
+    """Begin with those of the sources of a group that have enough pixels in their boxes, at their start."""
+    first, n = fits.first[g], 0
+    least = 1 if rules.fixed_positions else 3
+    for source in range(size):
+        count = 0
+        for j in range(group.row.size):
+            x0, y0 = group.box_x[group.row[j] + source], group.box_y[group.row[j] + source]
+            for i in range(group.first[j], group.first[j + 1]):
+                inside = in_box(group.px[i] - x0, group.py[i] - y0, group.fit_x, group.fit_y)
+                count += inside & (group.weight[i] > 0.0)
+        if count >= least:
+            fits.which[first + n] = source
+            for axis in range(2):
+                p[3 * n + axis] = fits.origin[first + n, axis] = fits.start[first + source, axis]
+            n += 1
+    fits.n[g], fits.added[g] = n, 0
+
+
+@inner
 def free_of(n: int, rules: Rules) -> np.ndarray:
     """Tell which parameters of n sources are fitted."""
     free = np.ones(3 * n + 1, np.bool_)
     if rules.fixed_positions:
-        free[0:-1:3] = False
-        free[1:-1:3] = False
-    free[-1] = rules.background
+        for i in range(n):
+            free[3 * i] = free[3 * i + 1] = False
+    free[3 * n] = rules.background
     return free
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
-def _parameters(positions: np.ndarray) -> np.ndarray:
-    """Parameter vector of positions, fluxes and background 0."""
-    p = np.zeros(3 * len(positions) + 1)
-    p[0:-1:3], p[1:-1:3] = positions[:, 0], positions[:, 1]
-    return p
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _minimised(
-    group: GroupData, parents: np.ndarray, table: Any, start: np.ndarray, origin: np.ndarray, rules: Rules
-) -> Solution:
-    """Minimise from the positions `start`; the shift is limited from `origin`; both of shape (N, 2)."""
-    per_arcsec = pixels_per_arcsec(group)
-    shift = rules.max_shift if rules.max_shift > 0.0 else max(group.fit_x, group.fit_y) / 2
-    search = Search(
-        _parameters(origin),
-        rules.max_step / per_arcsec,
-        shift / per_arcsec,
-        rules.max_iterations,
-        rules.ftol,
-    )
-    free = free_of(len(parents), rules)
-    p, matrix, chi2, iterations, ended, bound = kernels.minimise(
-        group, table, _parameters(start), free, search
-    )
-    return Solution(True, group, parents, origin, p, matrix, chi2, iterations, ended, bound, free, 0)
-
-
-@numba.njit(cache=True, nogil=True, inline="always")
-def _nothing(group: GroupData) -> Solution:
-    none = np.zeros(0, np.int64)
-    return Solution(
-        False,
-        group,
-        none,
-        np.zeros((0, 2)),
-        np.zeros(1),
-        np.zeros((1, 1)),
-        np.nan,
-        0,
-        kernels.SINGULAR,
-        none < 0,
-        np.zeros(1, np.bool_),
-        0,
-    )
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def solve_group(group: GroupData, table: Any, start: np.ndarray, rules: Rules) -> Solution:
-    """Minimise chi2 from the offsets `start`, shape (N, 2) [arcsec], as `pymopex.fitting.fit_group` does."""
-    _, counts = box_sums(group, group.value)
-    usable = np.flatnonzero(counts.sum(axis=0) >= (1 if rules.fixed_positions else 3))
-    if usable.size == 0:
-        return _nothing(group)
-    some = group if usable.size == len(start) else taken(group, usable)
-    best = _minimised(some, usable, table, start[usable], start[usable], rules)
-    if dof_of(best) < 0 or best.ended == kernels.SINGULAR:
-        return best
-    while _may_add(best, rules):
-        more = _with_source(best, table, rules)
-        if not more.found or chi2_dof_of(best) - chi2_dof_of(more) < rules.chi2_improvement:
-            break
-        best = more
-    return best
-
-
-@numba.njit(cache=True, nogil=True, inline="always")
-def _may_add(fit: Solution, rules: Rules) -> bool:
-    if rules.fixed_positions:
-        return False
-    return fit.parents.size < rules.max_n_ps and chi2_dof_of(fit) >= rules.chi_threshold
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _with_source(fit: Solution, table: Any, rules: Rules) -> Solution:
-    """Add a source at the most significant residual; it is not found if there is none."""
-    group, n_sources = fit.group, fit.parents.size
-    residual = group.value - kernels.model_values(group, table, fit.p)
-    per_arcsec = pixels_per_arcsec(group)
-    half = math.ceil(max(group.fit_x, group.fit_y) / 2 / _GRID)
-    start, origin = np.zeros((n_sources + 1, 2)), np.zeros((n_sources + 1, 2))
-    start[:-1, 0], start[:-1, 1], origin[:-1] = fit.p[0:-1:3], fit.p[1:-1:3], fit.origin
-    best, nearest = 0.0, 0
-    for n in range(n_sources):
-        step, reach = _GRID / per_arcsec[n], _REACH / per_arcsec[n]
-        peak, u, v = kernels.residual_peak(group, table, residual, n, np.zeros(2), half, step, reach)
-        if peak > best:
-            best, nearest = peak, n
-            start[-1, 0], start[-1, 1] = u, v
-    if not best > 0.0:
-        return _nothing(group)
-    origin[-1] = start[-1]
-    members = np.append(np.arange(n_sources), nearest)
-    more = _minimised(taken(group, members), fit.parents[members], table, start, origin, rules)
-    if more.ended == kernels.SINGULAR:
-        return _nothing(group)
-    return Solution(
-        True,
-        more.group,
-        more.parents,
-        more.origin,
-        more.p,
-        more.matrix,
-        more.chi2,
-        more.iterations,
-        more.ended,
-        more.at_bound,
-        more.free,
-        fit.added + 1,
-    )
-
-
-@numba.njit(cache=True, nogil=True, inline="always")
-def _usable(fit: Solution) -> bool:
-    """Whether there is a minimum at all."""
-    return fit.found and math.isfinite(fit.chi2) and np.isfinite(fit.p).all()
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def solve_without_hits(
-    group: GroupData, table: Any, rules: Rules, sigma: float
-) -> tuple[Solution, GroupData]:
-    """Give the last fit and the pixels that it used; see `pymopex.robust.fit_without_hits`."""
-    first = solve_group(group, table, np.zeros((group.rx.shape[1], 2)), rules)
-    if sigma == 0.0 or group.rx.shape[0] < _FEWEST_FRAMES or not _usable(first):
-        return first, group
-    keep = np.ones(group.value.size, np.bool_)
-    used = group
-    fit = _start(group, first, table, rules, sigma)
-    for _ in range(_ROUNDS):
-        found = _good(group, fit, table, sigma, keep) if _usable(fit) else ~keep
-        if found.sum() < _LEAST * found.size:
-            return first, group
-        if (found == keep).all():  # in the first round none is dropped
-            break
-        keep, used = found, with_pixels(group, found)
-        fit = solve_group(used, table, np.zeros((group.rx.shape[1], 2)), rules)
-    if keep.all():
-        return first, group
-    return fit, used
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _start(group: GroupData, first: Solution, table: Any, rules: Rules, sigma: float) -> Solution:
-    """Fit with weights that fall with the deviation (Cauchy's), so that a strong hit does not draw the fit."""
-    keep = np.ones(group.value.size, np.bool_)
-    fit = first
-    for _ in range(_WEIGHTED):
-        if not _usable(fit):
-            break
-        off, error = deviations(taken(group, fit.parents), table, fit.p, keep)
-        if not (off**2 * group.weight > sigma**2).any():
-            break
-        lighter = group.weight / (1 + (off / (_CAUCHY * error)) ** 2)
-        weighted = with_values(group, group.value, lighter, group.px, group.py, group.first)
-        fit = solve_group(weighted, table, np.zeros((group.rx.shape[1], 2)), rules)
-    return fit
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _good(group: GroupData, fit: Solution, table: Any, sigma: float, keep: np.ndarray) -> np.ndarray:
-    """Tell which pixels agree with a fit of those in `keep`."""
-    off, error = deviations(taken(group, fit.parents), table, fit.p, keep)
-    return agreeing(group, off / error, sigma)
+@inner
+def normal_matrix(fits: Fits, g: int) -> np.ndarray:
+    """Give the normal matrix of the fit of a group."""
+    m = 3 * fits.n[g] + 1
+    matrix = np.empty((m, m))
+    for i in range(m):
+        for j in range(m):
+            matrix[i, j] = fits.matrix[fits.square[g] + i * m + j]
+    return matrix

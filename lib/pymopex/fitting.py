@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from pymopex import fit_kernels as kernels
+from pymopex.batches import Batch, alone, batch_of
+from pymopex.fit_bias import fill_biases
 from pymopex.fit_data import GroupData
-from pymopex.fit_finish import Rows, Whole, empty_rows, empty_whole, finish
+from pymopex.fit_equations import accumulate_pixels
+from pymopex.fit_finish import Rows, Whole, finish
 from pymopex.fit_results import Deblend, FitSettings, FitStatus, GroupFit, SourceFit
-from pymopex.fit_solving import Rules, Solution, free_of, rules_of, solve_group
+from pymopex.fit_solving import Fits, Rules, empty_fits, rules_of, solve
+from pymopex.frame_fits import measure_groups
 from pymopex.normal_equations import covariance as covariance_of
 from pymopex.prf import PRFTable
 
@@ -74,11 +78,14 @@ def fit_group(
     MOPEX User's Guide, sections 8.6 and 8.9; Makovoz & Marleau 2005, PASP 117, 1113.
     """
     rules, n = rules_of(settings or FitSettings()), group.n_sources
-    at = np.zeros((n, 2)) if start is None else np.ascontiguousarray(start, dtype=float)
+    at = np.zeros((n, 2)) if start is None else np.asarray(start, dtype=float)
     if at.shape != (n, 2):
         raise ValueError(f"start must have shape {(n, 2)}, not {at.shape}")
     check_prf(group.prf, table)
-    return group_fit(n, solve_group(group, table, at, rules), table, rules)
+    batch = batch_of(group)
+    fits = empty_fits(batch, rules, at)
+    solve(batch, batch.weight, table, np.zeros(1, np.int64), fits, rules)
+    return results(batch, batch.weight, table, fits, rules)[0]
 
 
 def check_prf(prf: np.ndarray, table: PRFTable) -> None:
@@ -87,11 +94,11 @@ def check_prf(prf: np.ndarray, table: PRFTable) -> None:
         raise ValueError(f"the group names PRFs {prf.min()} to {prf.max()} of {len(table.coefficients)}")
 
 
-def group_fit(n: int, solution: Solution, table: PRFTable, rules: Rules) -> GroupFit:
-    """Put the result for n sources together; those that were left out get their row too."""
-    rows, whole = empty_rows(max(n, rules.max_n_ps)), empty_whole(1)
-    finish(n, solution, table, rules, rows, 0, whole, 0)
-    return group_fits(rows, whole)[0]
+def results(batch: Batch, weight: np.ndarray, table: PRFTable, fits: Fits, rules: Rules) -> list[GroupFit]:
+    """Put the results of the groups of a batch together; sources that were left out get their row too."""
+    if not math.isnan(rules.bias_noise):
+        fill_biases(batch, weight, table, fits, rules)
+    return group_fits(*finish(batch, weight, table, fits, rules))
 
 
 def group_fits(rows: Rows, whole: Whole) -> list[GroupFit]:
@@ -157,8 +164,10 @@ def cramer_rao(
     check_prf(group.prf, table)
     p = np.append(np.column_stack([u, v, flux]).ravel(), 0.0).astype(float)
     matrix, vector = np.empty((p.size, p.size)), np.empty(p.size)
-    kernels.accumulate(group, table, p, 0, group.n_frames, matrix, vector)
-    covariance = covariance_of(matrix, free_of(group.n_sources, rules_of(settings)))
+    accumulate_pixels(alone(group), table, p, 0, group.n_frames, matrix, vector)
+    free = np.full(p.size, not settings.fixed_positions)
+    free[2::3], free[-1] = True, settings.background
+    covariance = covariance_of(matrix, free)
     return np.array([covariance[k : k + 3, k : k + 3] for k in range(0, p.size - 1, 3)])
 
 
@@ -231,6 +240,16 @@ def light_curve(
     check_prf(group.prf, table)
     n = group.n_sources
     start = np.zeros(n) if flux is None else np.asarray(flux, dtype=float)
-    p = np.append(np.column_stack([u, v, start]).ravel(), 0.0).astype(float)
-    free = free_of(n, rules_of(FitSettings(background=background, fixed_positions=True)))
-    return LightCurve(*kernels.frame_fluxes(group, table, p, free), np.diff(group.first))
+    p = np.column_stack([u, v, start]).astype(float)
+    names, values = np.zeros((4, group.n_frames * n), np.int64), np.zeros((group.n_frames * n, 7))
+    batch = batch_of(group)
+    count = measure_groups(
+        batch, batch.weight, table, np.array([0, n]), batch.numbers, p, bool(background), names, values
+    )
+    own, frame = names[1:3, :count]
+    out = np.full((7, group.n_frames, n), np.nan)
+    out[:, frame, own] = values[:count].T
+    chi2 = np.full(group.n_frames, np.nan)
+    chi2[frame] = values[:count, 2]
+    shift, spread = (np.moveaxis(part, 0, 2) for part in (out[3:5], out[5:7]))
+    return LightCurve(out[0], out[1], chi2, shift, spread, np.diff(group.first))

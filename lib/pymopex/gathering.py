@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
-from pymopex.fit_data import FrameImage, FramePixels, GroupData, gather_into
-from pymopex.group_batches import Batch, group_of
+from pymopex.batches import Batch, group_data
+from pymopex.fit_data import FrameImage, FramePixels, GroupData, fit_box, gather_into
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,9 +146,22 @@ def batch_of_frames(pieces: Sequence[FrameGroups], fit_size: np.ndarray) -> tupl
     first, row = (np.concatenate([[0], np.cumsum(n[order])]) for n in (counts, sizes))
     number, edge = np.unique(group[order], return_index=True)
     edge = np.append(edge, order.size)
-    box = np.ascontiguousarray(fit_size[number], dtype=np.int64)
-    which = frame[order].astype(np.int64)
-    return number, Batch(value, weight, px, py, first, which, row, edge, box, *places)
+    size, box = sizes[order][edge[:-1]], np.ascontiguousarray(fit_size[number], dtype=np.int64)
+    corners = _corners(places[:2], np.repeat(box, np.diff(row[edge]), axis=0))
+    places[0] = np.where(np.isfinite(places[1]), places[0], np.nan)
+    which, numbers = frame[order].astype(np.int64), np.arange(size.max())
+    columns = value, weight, px, py, first, which, row[:-1], edge, size, box, *places, *corners, numbers
+    return number, Batch._make(columns)
+
+
+def _corners(places: Sequence[np.ndarray], fit_size: np.ndarray) -> list[np.ndarray]:
+    """Give the lower left pixels of the boxes round some places, along both axes."""
+    out = [np.zeros(len(fit_size), np.int64) for _ in places]
+    for size in np.unique(fit_size, axis=0):
+        own = (fit_size == size).all(axis=1)
+        for corner, at, n in zip(out, places, size, strict=True):
+            corner[own] = fit_box(at[own], int(n))
+    return out
 
 
 def groups_of_frames(pieces: Sequence[FrameGroups], fit_size: np.ndarray) -> Iterator[FoundGroup]:
@@ -158,7 +171,7 @@ def groups_of_frames(pieces: Sequence[FrameGroups], fit_size: np.ndarray) -> Ite
         return
     numbers, batch = found
     for g, number in enumerate(numbers):
-        yield FoundGroup(int(number), batch.frame[batch.edge[g] : batch.edge[g + 1]], group_of(batch, g))
+        yield FoundGroup(int(number), batch.frame[batch.edge[g] : batch.edge[g + 1]], group_data(batch, g))
 
 
 def _rearranged(parts: Sequence[np.ndarray], counts: np.ndarray, order: np.ndarray) -> np.ndarray:

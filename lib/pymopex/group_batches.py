@@ -1,59 +1,22 @@
-"""Many groups of sources at once: their pixels in arrays behind each other, and the compiled loop that fits them."""
+"""The fit of many groups of sources at once, and what else the table of sources needs of them."""
 
 from __future__ import annotations
 
 import math
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 
-from pymopex.fit_data import GroupData, fit_box, taken, with_pixels, with_values
-from pymopex.fit_finish import Rows, Whole, empty_rows, empty_whole, finish
-from pymopex.fit_kernels import frame_fluxes, model_values
+from pymopex.batches import Batch, group_of
+from pymopex.fit_bias import fill_biases
+from pymopex.fit_finish import Rows, Whole, finish
+from pymopex.fit_models import model_values
 from pymopex.fit_results import FitStatus
-from pymopex.fit_solving import Rules, free_of, solve_without_hits
-from pymopex.group_kernels import box_variance, masked_cores, mean_of_frames
-
-_TOO_FEW = int(FitStatus.TOO_FEW_PIXELS)
-
-
-class Batch(NamedTuple):
-    """Groups of sources, each in all frames that show it: its pieces, one for each frame.
-
-    Parameters
-    ----------
-    value, weight, px, py : ndarray, shape (n_pixels,)
-        Pixels, piece after piece (see `GroupData`).
-    first : ndarray of int, shape (P + 1,)
-        First pixel of each piece.
-    frame : ndarray of int, shape (P,)
-        Frame of each piece.
-    row : ndarray of int, shape (P + 1,)
-        First of the places of each piece.
-    edge : ndarray of int, shape (G + 1,)
-        First piece of each group.
-    fit_size : ndarray of int, shape (G, 2)
-        Size of the fit box of each group, x before y.
-    x, y, jacobian, scale, prf, mix : ndarray
-        Places of the sources, shape (rows,), (rows, 2, 2) and (rows, K), piece after piece.
-    """
-
-    value: np.ndarray
-    weight: np.ndarray
-    px: np.ndarray
-    py: np.ndarray
-    first: np.ndarray
-    frame: np.ndarray
-    row: np.ndarray
-    edge: np.ndarray
-    fit_size: np.ndarray
-    x: np.ndarray
-    y: np.ndarray
-    jacobian: np.ndarray
-    scale: np.ndarray
-    prf: np.ndarray
-    mix: np.ndarray
+from pymopex.fit_solving import Rules
+from pymopex.frame_fits import measure_groups
+from pymopex.group_kernels import box_variance, masked_core, mean_central, mean_scale
+from pymopex.jit import entry
+from pymopex.robust import solve_without_hits
 
 
 class Extras(NamedTuple):
@@ -87,45 +50,6 @@ class How(NamedTuple):
     curves: bool
 
 
-@numba.njit(cache=True, nogil=True)
-def group_of(batch: Batch, g: int) -> GroupData:
-    """Give one group in the form of the fit."""
-    a, b = batch.edge[g], batch.edge[g + 1]
-    i, j = batch.first[a], batch.first[b]
-    r, s = batch.row[a], batch.row[b]
-    shape = b - a, (s - r) // (b - a)
-    fit_x, fit_y = batch.fit_size[g, 0], batch.fit_size[g, 1]
-    x, y = batch.x[r:s].reshape(shape), batch.y[r:s].reshape(shape)
-    return GroupData(
-        batch.value[i:j],
-        batch.weight[i:j],
-        batch.px[i:j],
-        batch.py[i:j],
-        batch.first[a : b + 1] - i,
-        np.where(np.isfinite(y), x, np.nan),
-        y,
-        batch.jacobian[r:s].reshape((*shape, 2, 2)),
-        batch.scale[r:s].reshape(shape),
-        batch.prf[r:s].reshape((*shape, batch.prf.shape[1])),
-        batch.mix[r:s].reshape((*shape, batch.mix.shape[1])),
-        fit_box(x, fit_x),
-        fit_box(y, fit_y),
-        fit_x,
-        fit_y,
-    )
-
-
-@numba.njit(cache=True, nogil=True)
-def _members(batch: Batch) -> np.ndarray:
-    """First source of each group, and their number."""
-    first = np.zeros(batch.edge.size, np.int64)
-    for g in range(first.size - 1):
-        piece = batch.edge[g]
-        first[g + 1] = first[g] + batch.row[piece + 1] - batch.row[piece]
-    return first
-
-
-@numba.njit(cache=True, nogil=True)
 def fit_batch(
     batch: Batch,
     table: Any,
@@ -161,102 +85,90 @@ def fit_batch(
     curves : Curves
         Empty if they are not wanted.
     """
-    start = _members(batch)
-    n_groups, n_sources = start.size - 1, start[-1]
-    most, most_curves = 0, 0
-    for g in range(n_groups):
-        size = max(start[g + 1] - start[g], rules.max_n_ps)
-        most += size
-        most_curves += size * (batch.edge[g + 1] - batch.edge[g]) if how.curves else 0
-    rows, whole = empty_rows(most), empty_whole(n_groups)
-    extras = Extras(np.empty(n_sources), np.empty(n_sources), np.empty(n_sources), np.empty(n_sources))
-    dropped = np.zeros(n_groups, np.int64)
-    number, values = np.zeros((4, most_curves), np.int64), np.zeros((most_curves, 7))
-    end, end_of_curves = 0, 0
-    for g in range(n_groups):
-        group, own = group_of(batch, g), slice(start[g], start[g + 1])
-        extras.hole[own] = masked_cores(group)
-        group = _freed(group, table, known[own], bright[own], how.hole)
-        fit, used = solve_without_hits(group, table, rules, how.sigma)
-        dropped[g] = group.value.size - used.value.size
-        found = finish(start[g + 1] - start[g], fit, table, rules, rows, end, whole, g)
-        extras.variance[own] = box_variance(used, how.box)
-        extras.scale[own] = mean_of_frames(used.scale)
-        extras.central[own] = mean_of_frames(central_of(used, central))
-        if how.curves:
-            some = slice(end, end + found)
-            n = _measure(used, table, rules, rows, some, number[:, end_of_curves:], values[end_of_curves:])
-            number[0, end_of_curves : end_of_curves + n] = g
-            pieces = number[2, end_of_curves : end_of_curves + n]
-            pieces[:] = batch.frame[batch.edge[g] + pieces]
-            end_of_curves += n
-        end += found
-    used_rows = number[:, :end_of_curves]
-    curves = Curves(
-        used_rows[0].copy(),
-        used_rows[1].copy(),
-        used_rows[2].copy(),
-        used_rows[3].copy(),
-        values[:end_of_curves],
-    )
+    extras = Extras(*np.empty((4, int(batch.sizes.sum()))))
+    value, weight = batch.value.copy(), batch.weight.copy()
+    describe_groups(batch, central, extras)
+    free_groups(batch, table, known, bright, how.hole, value, weight)
+    batch = batch._replace(value=value, weight=weight)
+    fits, used = solve_without_hits(batch, table, rules, how.sigma)
+    if not math.isnan(rules.bias_noise):
+        fill_biases(batch, used, table, fits, rules)
+    rows, whole = finish(batch, used, table, fits, rules)
+    fill_variances(batch, used, how.box, extras.variance)
+    dropped = np.add.reduceat(used != weight, batch.first[batch.edge[:-1]], dtype=np.int64)
+    curves = _curves(batch, used, table, rules, rows, whole) if how.curves else _no_curves()
     return rows, whole, extras, dropped, curves
 
 
-@numba.njit(cache=True, nogil=True)
-def central_of(group: GroupData, central: np.ndarray) -> np.ndarray:
-    """Central value of the PRF of each source in each frame."""
-    n_frames, n_sources, n_prf = group.prf.shape
-    out = np.zeros((n_frames, n_sources))
-    for j in range(n_frames):
-        for n in range(n_sources):
-            for k in range(n_prf):
-                out[j, n] += central[group.prf[j, n, k]] * group.mix[j, n, k]
-    return out
+@entry
+def describe_groups(batch: Batch, central: np.ndarray, extras: Extras) -> None:
+    """Fill in holes, scales and central values of the sources of all groups."""
+    first = 0
+    for g in range(batch.sizes.size):
+        group = group_of(batch, batch.weight, g, batch.numbers[: batch.sizes[g]])
+        for n in range(batch.sizes[g]):
+            extras.hole[first + n] = masked_core(group, n)
+            extras.scale[first + n] = mean_scale(group, n)
+            extras.central[first + n] = mean_central(group, n, central)
+        first += batch.sizes[g]
 
 
-@numba.njit(cache=True, nogil=True)
-def _freed(group: GroupData, table: Any, known: np.ndarray, bright: np.ndarray, hole: float) -> GroupData:
-    """Drop the pixels in the holes of bright sources, and give the group back what was taken off for its sources."""
-    if hole > 0.0 and bright.any():
-        keep = np.ones(group.value.size, np.bool_)
-        for j in range(group.rx.shape[0]):
-            for i in range(group.first[j], group.first[j + 1]):
-                for n in np.flatnonzero(bright):
-                    if math.hypot(group.px[i] - group.rx[j, n], group.py[i] - group.ry[j, n]) < hole:
-                        keep[i] = False
-        group = with_pixels(group, keep)
-    if not np.any(known != 0.0):
-        return group
-    p = np.zeros(3 * known.size + 1)
-    p[2:-1:3] = known
-    value = group.value + model_values(group, table, p)
-    return with_values(group, value, group.weight, group.px, group.py, group.first)
+@entry
+def fill_variances(batch: Batch, weight: np.ndarray, box: int, variance: np.ndarray) -> None:
+    """Fill in the variances of the boxes of the sources of all groups."""
+    first = 0
+    for g in range(batch.sizes.size):
+        group = group_of(batch, weight, g, batch.numbers[: batch.sizes[g]])
+        for n in range(batch.sizes[g]):
+            variance[first + n] = box_variance(group, n, box)
+        first += batch.sizes[g]
 
 
-@numba.njit(cache=True, nogil=True)
-def _measure(
-    group: GroupData, table: Any, rules: Rules, rows: Rows, own: slice, number: np.ndarray, values: np.ndarray
-) -> int:
-    """Measure the sources of a group in each frame alone, and fill source, frame, pixels and values; gives how many."""
-    chosen = np.flatnonzero(np.isfinite(rows.flux[own]) & (rows.status[own] != _TOO_FEW))
-    if not chosen.size:
-        return 0
-    p = np.zeros(3 * chosen.size + 1)
-    for k in range(chosen.size):
-        p[3 * k : 3 * k + 2] = rows.place[own][chosen[k]]
-        p[3 * k + 2] = rows.flux[own][chosen[k]]
-    free = free_of(chosen.size, rules)
-    for k in range(chosen.size):
-        free[3 * k] = free[3 * k + 1] = False
-    some = taken(group, rows.parent[own][chosen])
-    flux, variance, chi2, shift, spread = frame_fluxes(some, table, p, free)
-    n = 0
-    for j in range(flux.shape[0]):
-        for k in range(flux.shape[1]):
-            if math.isfinite(flux[j, k]):
-                number[1, n], number[2, n] = chosen[k], j
-                number[3, n] = group.first[j + 1] - group.first[j]
-                values[n, 0], values[n, 1], values[n, 2] = flux[j, k], variance[j, k], chi2[j]
-                values[n, 3:5], values[n, 5:7] = shift[j, k], spread[j, k]
-                n += 1
-    return n
+@entry
+def free_groups(
+    batch: Batch,
+    table: Any,
+    known: np.ndarray,
+    bright: np.ndarray,
+    hole: float,
+    value: np.ndarray,
+    weight: np.ndarray,
+) -> None:
+    """Give the groups back what was taken off for their sources, and no weight to pixels in holes of bright ones."""
+    first = 0
+    for g in range(batch.sizes.size):
+        size = batch.sizes[g]
+        group = group_of(batch, weight, g, batch.numbers[:size])
+        p, lit = np.zeros(3 * size + 1), False
+        for n in range(size):
+            p[3 * n + 2] = known[first + n]
+            lit = lit or known[first + n] != 0.0
+            for j in range(group.row.size if bright[first + n] and hole > 0.0 else 0):
+                x, y = group.x[group.row[j] + n], group.y[group.row[j] + n]
+                for i in range(group.first[j], group.first[j + 1]):
+                    if math.hypot(group.px[i] - x, group.py[i] - y) < hole:
+                        weight[i] = 0.0
+        if lit:
+            model, begin = model_values(group, table, p), group.first[0]
+            for i in range(model.size):
+                value[begin + i] += model[i]
+        first += size
+
+
+def _curves(batch: Batch, weight: np.ndarray, table: Any, rules: Rules, rows: Rows, whole: Whole) -> Curves:
+    """Measure the sources of the groups in single frames."""
+    chosen = np.isfinite(rows.flux) & (rows.status != FitStatus.TOO_FEW_PIXELS)
+    first = np.cumsum(whole.rows) - whole.rows
+    edge = np.concatenate([[0], np.cumsum(chosen)])[np.append(first, chosen.size)]
+    most = int((np.diff(edge) * np.diff(batch.edge)).sum())
+    p = np.column_stack([rows.place, rows.flux])[chosen]
+    names, values = np.zeros((4, most), np.int64), np.zeros((most, 7))
+    n = measure_groups(batch, weight, table, edge, rows.parent[chosen], p, rules.background, names, values)
+    group, source, piece, pixels = names[:, :n]
+    number = np.flatnonzero(chosen)[source] - first[group]
+    return Curves(group, number, batch.frame[piece], pixels, values[:n])
+
+
+def _no_curves() -> Curves:
+    none = np.zeros(0, np.int64)
+    return Curves(none, none, none, none, np.zeros((0, 7)))

@@ -95,6 +95,16 @@ def times(typingctx: Any, a: Any, b: Any) -> Any:
 
 
 @_operation
+def plus(typingctx: Any, a: Any, b: Any) -> Any:
+    """Give a + b."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.fadd(*args)
+
+    return a(a, b), codegen
+
+
+@_operation
 def times_plus(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     """Give a * b + c, rounded once where the processor can."""
 

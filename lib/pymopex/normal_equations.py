@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
+
+from pymopex.jit import entry, inner, leaf
 
 _PIVOT = 1e-13  # smallest pivot of a correlation matrix that is not called singular
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
+def _places(free: np.ndarray) -> np.ndarray:
+    """Give the numbers of the parameters that are free."""
+    count = 0
+    for a in range(free.size):
+        count += free[a]
+    index, n = np.empty(count, np.int64), 0
+    for a in range(free.size):
+        if free[a]:
+            index[n] = a
+            n += 1
+    return index
+
+
+@leaf
 def _factor(
     matrix: np.ndarray, index: np.ndarray, damping: float, scale: np.ndarray, low: np.ndarray
 ) -> bool:
@@ -37,12 +52,13 @@ def _factor(
     return True
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def solve(matrix: np.ndarray, vector: np.ndarray, free: np.ndarray, damping: float, step: np.ndarray) -> bool:
     """Solve the damped normal equations for the free parameters; `step` is 0 elsewhere. False if singular."""
-    index = np.flatnonzero(free)
+    index = _places(free)
     m = index.size
-    step[:] = 0.0
+    for a in range(step.size):
+        step[a] = 0.0
     scale, low, x = np.empty(m), np.empty((m, m)), np.empty(m)
     if not _factor(matrix, index, damping, scale, low):
         return False
@@ -61,15 +77,14 @@ def solve(matrix: np.ndarray, vector: np.ndarray, free: np.ndarray, damping: flo
     return True
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def covariance(matrix: np.ndarray, free: np.ndarray) -> np.ndarray:
     """Inverse for the free parameters, 0 for the others; NaN in place of the inverse if singular."""
-    index = np.flatnonzero(free)
+    index = _places(free)
     m = index.size
-    out = np.zeros(matrix.shape)
-    scale, low = np.empty(m), np.empty((m, m))
+    out = np.zeros((free.size, free.size))
+    scale, low, root = np.empty(m), np.empty((m, m)), np.zeros((m, m))
     solved = _factor(matrix, index, 0.0, scale, low)
-    root = np.zeros((m, m))
     for b in range(m if solved else 0):  # the inverse of the factor, column after column
         root[b, b] = 1.0 / low[b, b]
         for a in range(b + 1, m):

@@ -8,6 +8,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from pymopex.jit import entry, leaf
 from pymopex.lanes import LANES, load, same, store, times, times_plus
 
 PAD = 2
@@ -16,7 +17,7 @@ PAD = 2
 _FARTHEST = 1e15  # samples
 
 
-@numba.njit(cache=True, nogil=True)
+@leaf
 def _bspline(t: float, w: np.ndarray, d: np.ndarray) -> None:
     """Cubic B-spline weights and their derivatives at the fraction t of a sample."""
     s = 1.0 - t
@@ -30,7 +31,7 @@ def _bspline(t: float, w: np.ndarray, d: np.ndarray) -> None:
     d[3] = 0.5 * t * t
 
 
-@numba.njit(cache=True, nogil=True)
+@leaf
 def phase(position: float, sampling: int, n: int, w: np.ndarray, d: np.ndarray) -> tuple[int, int, int]:
     """Give the place of a source in a table along one axis, which all pixels share.
 
@@ -50,7 +51,7 @@ def phase(position: float, sampling: int, n: int, w: np.ndarray, d: np.ndarray) 
     return base - 1, lo, hi
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@leaf
 def corners(table: Any, which: int, ky: int, kx: int, first: np.ndarray) -> None:
     """Fill `first`, shape (4, 4), with where `table.planes` has the coefficients [ky..ky+3, kx..kx+3] of a PRF.
 
@@ -129,13 +130,6 @@ def eight_slopes(
     return out, by_x, by_y
 
 
-@numba.njit(cache=True, nogil=True)
-def mark_inside(mask: np.ndarray, x0: int, x1: int, start: int, count: int) -> None:
-    """Fill 1 for the pixels of a row, the first of which is `start`, from x0 to before x1, and 0 for the others."""
-    for i in range(count):
-        mask[i] = 1.0 if x0 <= start + i < x1 else 0.0
-
-
 @numba.njit(cache=True, nogil=True, inline="always")
 def add_eight(out: np.ndarray, at: int, count: int, factor: float, values: Any, room: np.ndarray) -> None:
     """Add a factor times eight numbers, or the first `count` of them, to some elements; `room` has eight of its own."""
@@ -147,7 +141,7 @@ def add_eight(out: np.ndarray, at: int, count: int, factor: float, values: Any, 
             out[at + i] += room[i]
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def values_at(
     coefficients: np.ndarray, sx: int, sy: int, dx: np.ndarray, dy: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -169,7 +163,7 @@ def values_at(
     return out, out_x, out_y
 
 
-@numba.njit(cache=True, nogil=True)
+@leaf
 def look_up(c: np.ndarray, ky: int, kx: int, wy: np.ndarray, wx: np.ndarray) -> float:
     """Value of a spline from its coefficients at [ky..ky+3, kx..kx+3]."""
     v = 0.0

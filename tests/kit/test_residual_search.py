@@ -71,7 +71,7 @@ def test_a_place_far_off_a_frame_is_not_in_it_whatever_the_inverse_of_the_distor
     found_x, found_y = (a.reshape(x.shape) for a in sky_to_pixel(wcs, lon.ravel(), lat.ravel()))
     said = (found_x >= 0) & (found_x < side) & (found_y >= 0) & (found_y < side)
     far = np.maximum(np.abs(x - side / 2), np.abs(y - side / 2)) > side
-    assert (said & far).any()  # it happens
+    assert (said & ~far).any()
     near = _near(wcs, (side, side), lon, lat)
     assert not (near & far).any()
     assert near[said & ~far].all()

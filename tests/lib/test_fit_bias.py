@@ -8,9 +8,11 @@ import math
 
 import numpy as np
 import pytest
+from pymopex.batches import alone
 from pymopex.fit_bias import flux_bias
 from pymopex.fit_data import FramePixels, join_frames
-from pymopex.fit_kernels import accumulate, model_values
+from pymopex.fit_equations import accumulate_pixels
+from pymopex.fit_models import model_values
 from pymopex.fitting import FitSettings, FitStatus, cramer_rao, fit_group
 from pymopex.prf import PRF, prf_table
 
@@ -63,7 +65,7 @@ def trials(table, snr, apart, settings=FREE, count=COUNT, noise=1.0):
         unit = cramer_rao(group.take([0]), table, [0.0], [0.0], [1.0], FIXED)[0, 2, 2]
         flux = snr * math.sqrt(unit)
         true = np.append(np.column_stack([nothing, nothing, flux]).ravel(), 0.0)
-        value = model_values(group, table, true) + noise * rng.standard_normal(group.value.size)
+        value = model_values(alone(group), table, true) + noise * rng.standard_normal(group.value.size)
         fit, known = (fit_group(group._replace(value=value), table, s) for s in (settings, FIXED))
         bound = cramer_rao(group, table, nothing, nothing, flux, FREE)[:, 2, 2]
         if any(source.status is not FitStatus.SUCCESS for source in fit.sources):
@@ -133,7 +135,7 @@ def test_an_error_of_the_prf_is_no_noise(table):
 def source(table, flux, settings=FREE):
     """Fit a source with noise."""
     group = frames(np.random.default_rng(2), np.zeros(1), np.zeros(1))
-    value = model_values(group, table, np.array([0.1, 0.1, flux, 0.0]))
+    value = model_values(alone(group), table, np.array([0.1, 0.1, flux, 0.0]))
     value = value + np.random.default_rng(3).standard_normal(value.size)
     return fit_group(group._replace(value=value), table, settings).sources[0]
 
@@ -143,7 +145,7 @@ def unbiased(table, flux):
     group = frames(np.random.default_rng(2), np.zeros(1), np.zeros(1))
     p = np.array([0.0, 0.0, flux, 0.0])
     matrix, vector = np.empty((4, 4)), np.empty(4)
-    accumulate(group, table, p, 0, FRAMES, matrix, vector)
+    accumulate_pixels(alone(group), table, p, 0, FRAMES, matrix, vector)
     covariance = np.linalg.inv(matrix)
     return flux - flux_bias(group, table, p, covariance)[0], math.sqrt(covariance[2, 2])
 

@@ -9,6 +9,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
 from astropy.wcs import WCS
+from pymopex.batches import alone
 from pymopex.fit_data import (
     FrameImage,
     FramePixels,
@@ -19,7 +20,7 @@ from pymopex.fit_data import (
     offset_sky,
     place_sources,
 )
-from pymopex.fit_kernels import model_values
+from pymopex.fit_models import model_values
 from pymopex.fitting import (
     Deblend,
     FitSettings,
@@ -435,7 +436,9 @@ def test_crowded_and_faint_groups_reach_the_minimum(table):
         fit = fit_group(group, table)
 
         def residual(p, group=group):
-            return np.sqrt(group.weight) * (group.value - model_values(group, table, np.append(p, 0.0)))
+            return np.sqrt(group.weight) * (
+                group.value - model_values(alone(group), table, np.append(p, 0.0))
+            )
 
         start = np.array([(s.u, s.v, s.flux) for s in fit.sources]).ravel()
         deeper = least_squares(residual, start, x_scale=np.tile([0.1, 0.1, 10.0], n), max_nfev=60)
@@ -644,7 +647,7 @@ def test_prf_between_four_is_their_mixture():
     assert np.abs(errors(fit, sky, sky)[0]).max() < FLUX_TOLERANCE
     assert np.abs(errors(fit, sky, sky)[1]).max() < PLACE_TOLERANCE
     p = np.array([0, 0, 500.0, 0, 0, 200.0, 0])
-    assert np.allclose(model_values(group, prfs, p), group.value, atol=1e-5)
+    assert np.allclose(model_values(alone(group), prfs, p), group.value, atol=1e-5)
     drawn = render(x[0], y[0], sky.flux * SCALE, which[0], prfs, SHAPE, mix=weights[0])
     assert np.allclose(drawn, images[0].data, atol=1e-5)
     nearest = join_frames(pixels, x, y, jacobian, np.full(x.shape, SCALE), which[..., 1], (15, 15))

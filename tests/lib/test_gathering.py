@@ -1,9 +1,10 @@
 """Pixels of many groups at once, against one group at a time and by hand."""
 
 import numpy as np
+from pymopex.batches import alone
 from pymopex.fit_data import FrameImage, gather_frame, join_frames
 from pymopex.gathering import gather_groups_of_frame, groups_of_frames
-from pymopex.group_kernels import box_variance, masked_cores, mean_of_frames
+from pymopex.group_kernels import box_variance, masked_core, mean_scale
 
 SIZES = np.array([1, 3, 2])
 FIT = np.array([[5, 7], [9, 9], [3, 5]])
@@ -85,19 +86,20 @@ def group_with_hole(radius, size=9):
 
 
 def test_radius_of_a_masked_core():
-    assert masked_cores(group_with_hole(0.0)).tolist() == [0.0]
-    assert masked_cores(group_with_hole(0.5)).tolist() == [0.0]  # the pixel of the source alone
-    np.testing.assert_allclose(masked_cores(group_with_hole(1.1)), np.sqrt(5 / np.pi))
-    np.testing.assert_allclose(masked_cores(group_with_hole(1.5)), np.sqrt(9 / np.pi))
+    assert masked_core(alone(group_with_hole(0.0)), 0) == 0.0
+    assert masked_core(alone(group_with_hole(0.5)), 0) == 0.0  # the pixel of the source alone
+    np.testing.assert_allclose(masked_core(alone(group_with_hole(1.1)), 0), np.sqrt(5 / np.pi))
+    np.testing.assert_allclose(masked_core(alone(group_with_hole(1.5)), 0), np.sqrt(9 / np.pi))
 
 
 def test_variance_of_a_box():
     # 9 pixels of variance 4 each, mean of two frames
-    np.testing.assert_allclose(box_variance(group_with_hole(0.0), 3), 4 * 9 / 2)
+    np.testing.assert_allclose(box_variance(alone(group_with_hole(0.0)), 0, 3), 4 * 9 / 2)
     # no pixel of the box is left: those of the fit stand for them
-    np.testing.assert_allclose(box_variance(group_with_hole(2.0), 3), 4 * 9 / 2)
+    np.testing.assert_allclose(box_variance(alone(group_with_hole(2.0)), 0, 3), 4 * 9 / 2)
 
 
 def test_mean_of_frames_leaves_out_what_is_not_there():
-    values = np.array([[1.0, np.nan, np.nan], [3.0, 5.0, np.inf]])
-    np.testing.assert_array_equal(mean_of_frames(values), [2.0, 5.0, np.nan])
+    group = group_with_hole(0.0).take([0, 0, 0])
+    group = alone(group._replace(scale=np.array([[1.0, np.nan, np.nan], [3.0, 5.0, np.inf]])))
+    np.testing.assert_array_equal([mean_scale(group, n) for n in range(3)], [2.0, 5.0, np.nan])

@@ -1,4 +1,6 @@
-"""Many groups in one compiled loop, against the fit of one group at a time."""
+"""Many groups at once, against the fit of one group at a time."""
+
+import sys
 
 import numpy as np
 import pytest
@@ -126,3 +128,37 @@ def test_holes_of_bright_sources_hold_no_pixel(pieces, table):
 
 def test_no_piece_gives_no_batch():
     assert batch_of_frames([], BOX) is None
+
+
+def test_nothing_is_compiled_twice(fitted):
+    """A literal number in a call, or arrays of two layouts, would make copies of all that lies below."""
+    from numba.core.dispatcher import Dispatcher
+
+    modules = [module for name, module in sys.modules.items() if name.startswith("pymopex.")]
+    functions = {
+        f"{module.__name__}.{name}": function
+        for module in modules
+        for name, function in vars(module).items()
+        if isinstance(function, Dispatcher) and function.py_func.__module__ in PARTS
+    }
+    assert len(functions) > 20
+    assert {
+        name: len(function.overloads) for name, function in functions.items() if len(function.overloads) > 1
+    } == {}
+
+
+PARTS = [
+    f"pymopex.{name}"
+    for name in (
+        *(
+            "batches",
+            "pixel_blocks",
+            "fit_models",
+            "fit_equations",
+            "fit_minimum",
+            "fit_solving",
+            "fit_finish",
+        ),
+        *("fit_bias", "frame_fits", "group_batches", "group_kernels", "hit_kernels", "normal_equations"),
+    )
+]

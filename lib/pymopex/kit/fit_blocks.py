@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pymopex.batches import Batch
 from pymopex.fit_solving import rules_of
 from pymopex.fitting import GroupFit, check_prf, group_fits
-from pymopex.group_batches import Batch, Curves, How, fit_batch
+from pymopex.group_batches import Curves, How, fit_batch
 from pymopex.kit.fit_frames import FitJob, gather_batch
 from pymopex.kit.prfs import load_table
 

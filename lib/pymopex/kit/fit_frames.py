@@ -27,8 +27,8 @@ from pymopex.kit.sights import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pymopex.batches import Batch
     from pymopex.fitting import FitSettings
-    from pymopex.group_batches import Batch
 
 LARGE = 1200  # pixels; of larger images, which are mosaics, the part that a block needs is worked on
 

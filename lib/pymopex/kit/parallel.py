@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from pymopex.kit import log, signals
+from pymopex.kit import log, signals, turns
 from pymopex.kit.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, TaskFailed
 
 if TYPE_CHECKING:
@@ -135,6 +135,7 @@ def _listen(parent: int) -> None:
     signal.signal(signal.SIGINT, signals.outside_compilers(_interrupt))
     signal.signal(signal.SIGTERM, signals.outside_compilers(_terminate))
     _end_with(parent)
+    turns.take_turns()
 
 
 def _interrupt(_: int) -> None:
