@@ -28,6 +28,7 @@ from fit_speed import fastest, machine
 from outlier_peers import run
 from pymopex.geometry import FrameMap, frame_wcs
 from pymopex.interpolation import Interpolation, interpolate
+from pymopex.kit.allocation import reuse_memory
 from pymopex.kit.driver import open_settings
 from pymopex.kit.fif import read_fif
 from pymopex.kit.images import Stamp, read_image, write_image
@@ -110,7 +111,8 @@ def overlap(folder: Path, repeats: int, frames: int) -> None:
 
 
 def kernels(folder: Path) -> None:
-    """What a frame costs: its map, its interpolation, reading and writing."""
+    """What a frame costs: its map, its interpolation, reading and writing; with memory that is kept, as in all tasks."""
+    reuse_memory()
     image = outlier_peers.names(folder, "images")[0]
     (data, header), grid = read_image(image, dtype="f4"), read_fif(str(folder / "out/mosaic_fif.tbl"))
     wcs, sky = frame_wcs(header), grid.wcs()

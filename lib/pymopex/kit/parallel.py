@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from pymopex.kit import log, signals, turns
@@ -64,7 +65,9 @@ class Pool:
             return list(log.progress(map(job, arguments), len(arguments), what))
         from concurrent.futures.process import BrokenProcessPool
 
-        chunk = max(1, min(16, len(arguments) // (4 * self.count)))
+        chunk = max(
+            1, min(16, len(arguments) // (16 * self.count))
+        )  # the last ones decide how long others wait
         try:
             results = self._start().map(partial(_work, job), arguments, chunksize=chunk)
             return list(log.progress(results, len(arguments), what))
@@ -109,10 +112,18 @@ class Pool:
 
             methods = multiprocessing.get_all_start_methods()
             context = multiprocessing.get_context("fork" if "fork" in methods else "spawn")
+            if "fork" in methods:
+                _import_for_all()
             self._executor = ProcessPoolExecutor(
                 self.count, mp_context=context, initializer=_listen, initargs=(os.getpid(),)
             )
         return self._executor
+
+
+def _import_for_all() -> None:
+    """Import what nearly all jobs need, once: processes that are forked have it then."""
+    for name in ("astropy.io.fits", "astropy.wcs", "numba"):
+        import_module(name)
 
 
 _GRACE = 5.0  # s, for jobs to end when they are told to
