@@ -111,7 +111,7 @@ def overlap(folder: Path, repeats: int, frames: int) -> None:
 
 
 def kernels(folder: Path) -> None:
-    """What a frame costs: its map, its interpolation, reading and writing; with memory that is kept, as in all tasks."""
+    """What a frame costs: its map, its interpolation, reading and writing; memory is kept, as in all tasks."""
     reuse_memory()
     image = outlier_peers.names(folder, "images")[0]
     (data, header), grid = read_image(image, dtype="f4"), read_fif(str(folder / "out/mosaic_fif.tbl"))
