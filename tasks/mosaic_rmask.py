@@ -54,16 +54,15 @@ def _job(run: Run, files: FrameFiles, layer: Layer | None, shared: tuple) -> RMa
     temporal = on and p.USE_OUTLIER_FOR_RMASK
     dual = on and p.USE_DUAL_OUTLIER_FOR_RMASK
     box = on and p.USE_BOX_OUTLIER_FOR_RMASK
-    sources = dual or (on and p.REFINE_OUTLIER and run.settings.triggered("level"))
-    level = run.existing("level", base=base) if sources else ""
+    levelled = dual or (on and p.REFINE_OUTLIER and run.settings.triggered("level"))
     return RMaskJob(
         files,
         layer,
         run.existing("covg_map"),
         run.existing("outlier", base=base) if temporal else "",
-        level if dual else "",
         run.existing("box_outlier", base=base) if box else "",
-        level,
+        run.existing("level", base=base) if levelled else "",
+        bool(dual),
         run.fiducial(),
         p.USE_REFINED_POINTING,
         p.DCE_Status_Mask_Radhit_Bit,

@@ -234,14 +234,10 @@ def cell_areas(work: Workspace, n: int) -> None:
 @jit_inline
 def _edge_sums(ua: float, va: float, ub: float, vb: float) -> tuple[float, float, float]:
     """Line integrals along an edge: min(u, 0) dv, minus min(v, 0) du, and min(u, 0) d min(v, 0)."""
-    du, dv = ub - ua, vb - va
-    u_start, u_stop = _part_below(ua, _over(du))
-    v_start, v_stop = _part_below(va, _over(dv))
-    left = dv * (u_stop - u_start) * (ua + _HALF * (u_start + u_stop) * du)
-    below = -du * (v_stop - v_start) * (va + _HALF * (v_start + v_stop) * dv)
-    start = max(u_start, v_start)
-    stop = max(min(u_stop, v_stop), start)
-    return left, below, dv * (stop - start) * (ua + _HALF * (start + stop) * du)
+    inverse_u, inverse_v = _over(ub - ua), _over(vb - va)
+    left = (vb - va) * _mean_below(ua, ub, inverse_u)
+    below = (ua - ub) * _mean_below(va, vb, inverse_v)
+    return left, below, _corner_edge(ua, va, ub, vb, inverse_u, inverse_v)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nnan", "nsz"})

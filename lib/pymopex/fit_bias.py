@@ -153,10 +153,8 @@ def blur_groups(
 ) -> None:
     """Fill in the models of the groups, and what the errors of their parameters add to them in the mean."""
     for g in range(fits.n.size):
-        a, n, some = fits.first[g], fits.n[g], False
-        for k in range(n):
-            some = some or moved[a + k]
-        if not some:
+        a, n = fits.first[g], fits.n[g]
+        if not moved[a : a + n].any():
             continue
         group, at, m = group_of(batch, batch.weight, g, fits.which[a : a + n]), 3 * a + g, 3 * n + 1
         begin, trial = group.first[0], fits.p[at : at + m].copy()
@@ -181,10 +179,8 @@ def bias_groups(
 ) -> None:
     """Fill in the biases, from blurred models in place of the pixels."""
     for g in range(fits.n.size):
-        a, n, some = fits.first[g], fits.n[g], False
-        for k in range(n):
-            some = some or moved[a + k]
-        if not some:
+        a, n = fits.first[g], fits.n[g]
+        if not moved[a : a + n].any():
             continue
         group, at, m = group_of(batch, weight, g, fits.which[a : a + n]), 3 * a + g, 3 * n + 1
         matrix, vector, p = np.empty((m, m)), np.empty(m), fits.p[at : at + m]

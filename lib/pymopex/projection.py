@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pymopex.card_values import value_of
+
 if TYPE_CHECKING:
     from astropy.io import fits
     from astropy.wcs import WCS
@@ -26,7 +28,6 @@ _SIP_KEY = re.compile(r"(A|B|AP|BP)_(ORDER|DMAX|\d+_\d+)$")
 SYSTEMS = {"J2000": ("RA", "DEC"), "GALACTIC": ("GLON", "GLAT"), "ECLIPTIC": ("ELON", "ELAT")}
 """Coordinate systems and the first parts of their CTYPE."""
 
-_NUMBER = re.compile(r".{8}= +([+-]?\d+(\.\d*(?:E[+-]?\d+)?|E[+-]?\d+)?) *(?:/|$)")
 _INVERSE_TOLERANCE = 1e-9  # pixel, of the iterated inverse of the distortion
 _CONVERGED = 0.01  # pixel; a last step beyond is no end of the iteration
 _MOST_STEPS = 50
@@ -263,12 +264,9 @@ def _with_distortion(header: fits.Header) -> WCS | None:
 
 
 def _value(card: fits.Card) -> Any:
-    """Give the value of a card; a plain number as read without astropy's parser, which takes ten times longer."""
+    """Give the value of a card; a plain one as read without astropy's parser, which takes ten times longer."""
     raw = getattr(card, "_image", None)
-    found = None if raw is None or getattr(card, "_modified", True) else _NUMBER.match(raw)
-    if found is None:
-        return card.value
-    return int(found[1]) if found[2] is None else float(found[1])
+    return card.value if raw is None or getattr(card, "_modified", True) else value_of(raw)
 
 
 def _of_cd_matrix(header: fits.Header) -> WCS | None:

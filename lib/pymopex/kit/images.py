@@ -193,7 +193,7 @@ def read_keyword(path: str, key: str) -> Any:
 
 def keyword_of(header: fits.Header | Cards, key: str) -> Any:
     """Give the value of a keyword of a header that need not be read; None if it is not there."""
-    from pymopex.kit.card_values import value_of
+    from pymopex.card_values import value_of
 
     if not isinstance(header, tuple):
         return header.get(key)

@@ -136,16 +136,16 @@ def _whole_grid(grid: FiducialFrame) -> tuple[fits.Header, Cards]:
 
 def _grid_cards(grid: FiducialFrame, x0: int, y0: int) -> Cards:
     header, cards = _whole_grid(grid)
-    moved = (
-        *_cards(
-            ("CRPIX1", header["CRPIX1"] - x0, header.comments["CRPIX1"]),
-            ("CRPIX2", header["CRPIX2"] - y0, header.comments["CRPIX2"]),
-            ("MINTOFFX", x0, "[pixel] offset from the mosaic's origin along x"),
-            ("MINTOFFY", y0, "[pixel] offset from the mosaic's origin along y"),
-        ),
+    reference = _cards(
+        ("CRPIX1", header["CRPIX1"] - x0, header.comments["CRPIX1"]),
+        ("CRPIX2", header["CRPIX2"] - y0, header.comments["CRPIX2"]),
     )
-    changed = dict(zip(("CRPIX1  ", "CRPIX2  "), moved, strict=False))
-    return *(changed.get(card[:8], card) for card in cards), *moved[2:]
+    offset = _cards(
+        ("MINTOFFX", x0, "[pixel] offset from the mosaic's origin along x"),
+        ("MINTOFFY", y0, "[pixel] offset from the mosaic's origin along y"),
+    )
+    changed = {card[:8]: card for card in reference}
+    return *(changed.get(card[:8], card) for card in cards), *offset
 
 
 @lru_cache(maxsize=4)

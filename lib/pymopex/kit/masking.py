@@ -42,9 +42,9 @@ class RMaskJob:
     layer: Layer | None
     covg_map: str
     temporal: str
-    dual: str
     box: str
-    sources: str
+    level: str
+    dual: bool
     grid: FiducialFrame
     refined: bool
     radhit_bit: int
@@ -94,10 +94,15 @@ class _Shown:
 
     @classmethod
     def read(cls, job: RMaskJob) -> _Shown:
-        placed, level = frame_map(job.files, job.grid, job.refined), job.dual or job.sources
+        placed = frame_map(job.files, job.grid, job.refined)
         assert placed is not None  # it has been interpolated
         coverage = read_section(job.covg_map, *placed.box.slices)
-        return cls(placed, coverage, read_pixels(level) if level else None)
+        return cls(placed, coverage, read_pixels(job.level) if job.level else None)
+
+    @property
+    def sources(self) -> np.ndarray | None:
+        """Where there are real sources, if detections are used."""
+        return None if self.level is None else self.level > 0
 
 
 def _fractions(job: RMaskJob, shown: _Shown) -> tuple[Any, Any, Any]:
@@ -105,14 +110,13 @@ def _fractions(job: RMaskJob, shown: _Shown) -> tuple[Any, Any, Any]:
     from pymopex.interpolation import back_project
     from pymopex.rmask import box_flags, dual_flags, temporal_flags
 
-    coverage, level = shown.coverage, shown.level
-    sources = level > 0 if job.sources and level is not None else None
+    coverage, sources = shown.coverage, shown.sources
     maps = {path: read_pixels(path) for path in (job.temporal, job.box) if path}
     flags = {}
     if job.temporal:
         flags["temporal"] = temporal_flags(maps[job.temporal], coverage, sources, job.how)
-    if job.dual and level is not None:
-        flags["dual"] = dual_flags(level, coverage, job.how, _largest(list(maps.values())))
+    if job.dual and shown.level is not None:
+        flags["dual"] = dual_flags(shown.level, coverage, job.how, _largest(list(maps.values())))
     if job.box:
         flags["box"] = box_flags(maps[job.box], coverage, sources, job.how)
     found = {method: back_project(flagged, shown.placed) for method, flagged in flags.items()}
@@ -132,8 +136,9 @@ def _checked(job: RMaskJob, frame: Frame, shown: _Shown, found: np.ndarray) -> n
         centre, shown.coverage, scatter, placed, job.check.tolerance, surface_brightness=surface
     )
     deviation = frame_deviation(frame.data, frame.sigma, *expected)
-    sources = on_frame(shown.level > 0, placed) if job.sources and shown.level is not None else None
-    return frame_flags(deviation, found, sources, job.check) & ~frame.bad
+    sources = shown.sources
+    on_sources = on_frame(sources, placed) if sources is not None else None
+    return frame_flags(deviation, found, on_sources, job.check) & ~frame.bad
 
 
 def _losses(job: RMaskJob, frame: Frame, placed: FrameMap, rejected: np.ndarray) -> Losses:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from astropy.io import fits
-from pymopex.kit.card_values import value_of
+from pymopex.card_values import value_of
 
 CARDS = [
     fits.Card("CTYPE1", "RA---TAN", "axis"),
